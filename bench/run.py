@@ -1,0 +1,610 @@
+#!/usr/bin/env python3
+"""Measure mcp_tasks beside the official SDKs, in one interleaved run.
+
+For every round, for every cell, every peer takes its turn in a fresh process, and who goes first
+moves on by one each time.  So a slow minute of the machine falls on everybody, and the ratio of
+two peers is taken within a round.  See README.md for what each figure is.
+"""
+
+import argparse
+import json
+import os
+import platform
+import pstats
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import loadgen
+from loadgen import Calls, Lifecycles, PeerStopped, Server, WrongAnswer, percentile
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+README = HERE / "README.md"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+PEERS_DIR = Path(os.environ.get("MCP_TASKS_PEERS") or ROOT / ".peers").expanduser()
+HOUR_MS = 3_600_000
+
+
+@dataclass
+class Peer:
+    """A program to measure."""
+
+    name: str
+    title: str
+    argv: list[str]
+    tasks: bool = True
+    env: dict[str, str] | None = None
+
+    def start(self) -> Server:
+        return Server(self.argv, self.env)
+
+    def open(self) -> Server:
+        server = self.start()
+        try:
+            with loadgen.time_limit(30):
+                server.initialize()
+        except BaseException as error:
+            server.__exit__(type(error), error, None)
+            raise
+        return server
+
+
+@dataclass
+class Settings:
+    """How long and how much."""
+
+    seconds: float = 1.5
+    warm_up: float = 0.5
+    starts: int = 3
+    memory_tasks: int = 10_000
+    retained: tuple[int, int] = (100, 100_000)
+    doomed: int = 20_000
+
+
+@dataclass
+class Figure:
+    """A row of the table."""
+
+    key: str
+    title: str
+    unit: str
+    higher_is_better: bool = False
+    digits: int = 0
+
+    def show(self, values: list[float]) -> str:
+        middle, low, high = (
+            f"{v:,.{self.digits}f}" for v in (statistics.median(values), min(values), max(values))
+        )
+        return middle if len(values) == 1 else f"{middle} ({low}..{high})"
+
+
+FIGURES = [
+    Figure("calls1_rate", "tools/call, 1 in flight", "calls/s", True),
+    Figure("calls1_p50", "- latency p50", "µs"),
+    Figure("calls1_p99", "- latency p99", "µs"),
+    Figure("calls32_rate", "tools/call, 32 in flight", "calls/s", True),
+    Figure("calls32_p50", "- latency p50", "µs"),
+    Figure("calls32_p99", "- latency p99", "µs"),
+    Figure("life1_rate", "task life cycles, 1 in flight", "tasks/s", True),
+    Figure("created_p50", "- time to CreateTaskResult p50", "µs"),
+    Figure("created_p99", "- time to CreateTaskResult p99", "µs"),
+    Figure("life32_rate", "task life cycles, 32 in flight", "tasks/s", True),
+    Figure("big1_rate", "1 MB results, 1 in flight", "MB/s", True),
+    Figure("big4_rate", "1 MB results, 4 in flight", "MB/s", True),
+    Figure("cold", "cold start", "ms"),
+    Figure("idle", "idle memory", "MB", digits=1),
+    Figure("memory", "memory per 10,000 retained tasks", "MB", digits=1),
+]
+RETENTION_FIGURES = [
+    Figure("get_p50", "tasks/get p50", "µs"),
+    Figure("get_p99", "tasks/get p99", "µs"),
+    Figure("list_p50", "tasks/list page p50", "µs"),
+    Figure("list_p99", "tasks/list page p99", "µs"),
+    Figure("list_page", "tasks in a page", "tasks"),
+    Figure("expiry", "expiry, processor time per task", "µs", digits=2),
+    Figure("stall", "longest ping during the expiry", "ms", digits=1),
+]
+
+
+# -- cells: each starts a process, and returns figures -----------------------------------------
+
+
+def calls(window: int):
+    def cell(peer: Peer, settings: Settings) -> dict[str, float]:
+        with peer.open() as server:
+            load = Calls(server, window)
+            load.run(settings.warm_up)
+            done = load.run(settings.seconds)
+            return {
+                f"calls{window}_rate": done.rate,
+                f"calls{window}_p50": percentile(done.latencies, 0.50) * 1e6,
+                f"calls{window}_p99": percentile(done.latencies, 0.99) * 1e6,
+            }
+
+    return cell
+
+
+def lifecycles(window: int):
+    def cell(peer: Peer, settings: Settings) -> dict[str, float]:
+        with peer.open() as server:
+            load = Lifecycles(server, window)
+            load.run(settings.warm_up)
+            done = load.run(settings.seconds)
+            figures = {f"life{window}_rate": done.rate}
+            if window == 1:
+                figures["created_p50"] = percentile(done.created, 0.50) * 1e6
+                figures["created_p99"] = percentile(done.created, 0.99) * 1e6
+            return figures
+
+    return cell
+
+
+def big(window: int):
+    def cell(peer: Peer, settings: Settings) -> dict[str, float]:
+        with peer.open() as server:
+            loadgen.big_calls(server, window, settings.warm_up)
+            done = loadgen.big_calls(server, window, settings.seconds)
+            return {f"big{window}_rate": done.rate * len(loadgen.BIG_TEXT) / 1e6}
+
+    return cell
+
+
+def start(peer: Peer, settings: Settings) -> dict[str, float]:
+    cold, idle = [], []
+    for _ in range(settings.starts):
+        with peer.open() as server:
+            cold.append(server.ready_after * 1e3)
+            server.request("tools/list")
+            time.sleep(0.1)
+            idle.append(server.rss() / 1e6)
+    return {"cold": statistics.median(cold), "idle": statistics.median(idle)}
+
+
+def settled_rss(server: Server) -> int:
+    """Return the resident memory once it has stopped moving (within 1%, at most 3 s)."""
+    before = server.rss()
+    for _ in range(6):
+        time.sleep(0.5)
+        now = server.rss()
+        if abs(now - before) < before / 100:
+            break
+        before = now
+    return now
+
+
+def expect_finished(server: Server, task_ids: list[str]) -> None:
+    """The first, the middle and the last of these tasks must be there and completed."""
+    for task_id in (task_ids[0], task_ids[len(task_ids) // 2], task_ids[-1]):
+        task = server.request("tasks/get", {"taskId": task_id})
+        if task["taskId"] != task_id or task["status"] != "completed":
+            raise WrongAnswer(f"not a finished task: {task}")
+
+
+def memory(peer: Peer, settings: Settings) -> dict[str, float]:
+    with peer.open() as server:
+        # Buffers and compiled code grow with the first thousand messages whatever they are.
+        Calls(server, 32).run(settings.warm_up)
+        Lifecycles(server, 32).run(count=200, limit=30)
+        before = settled_rss(server)
+        made = Lifecycles(server, 32, ttl_ms=HOUR_MS, fetch=False)
+        made.run(count=settings.memory_tasks, limit=120)
+        expect_finished(server, made.task_ids)
+        grown = settled_rss(server) - before
+        if made.given_ttl_ms is not None and made.given_ttl_ms < 60_000:
+            raise WrongAnswer(f"the ttl was cut to {made.given_ttl_ms} ms: nothing is retained")
+        return {"memory": grown / len(made.task_ids) * 10_000 / 1e6}
+
+
+def pings(server: Server, seconds: float) -> tuple[float, float]:
+    """Ping 50 times a second; return the processor time per second and the longest answer."""
+    longest = 0.0
+    used, began = server.cpu(), time.perf_counter()
+    until = began + seconds
+    server.wait_by(spinning=False)
+    while time.perf_counter() < until:
+        sent = time.perf_counter()
+        with loadgen.time_limit(30):
+            server.request("ping")
+        now = time.perf_counter()
+        longest = max(longest, now - sent)
+        time.sleep(max(0.0, 0.02 - (now - sent)))
+    return (server.cpu() - used) / (time.perf_counter() - began), longest
+
+
+def expect_gone(server: Server, task_ids: list[str]) -> None:
+    """The first, the middle and the last of these tasks must be unknown."""
+    for task_id in (task_ids[0], task_ids[len(task_ids) // 2], task_ids[-1]):
+        try:
+            task = server.request("tasks/get", {"taskId": task_id})
+        except WrongAnswer as refusal:
+            if "-32602" in str(refusal):
+                continue
+            raise
+        raise WrongAnswer(f"should have expired: {task}")
+
+
+def list_all(server: Server) -> list[str]:
+    """Walk tasks/list to its end."""
+    found, params = [], {}
+    while True:
+        page = server.request("tasks/list", params)
+        found += [task["taskId"] for task in page["tasks"]]
+        if not page.get("nextCursor"):
+            return found
+        params = {"cursor": page["nextCursor"]}
+
+
+def retention(count: int):
+    """tasks/get, tasks/list and expiry beside `count` retained tasks."""
+
+    def cell(peer: Peer, settings: Settings) -> dict[str, float]:
+        with peer.open() as server:
+            kept = Lifecycles(server, 32, ttl_ms=HOUR_MS, fetch=False)
+            kept.run(count=count, limit=180)
+            expect_finished(server, kept.task_ids)
+            asked = iter_spread(kept.task_ids)
+            current = next(asked)
+
+            def check_get(task: dict) -> dict:
+                nonlocal current
+                if task["taskId"] != current or task["status"] != "completed":
+                    raise WrongAnswer(f"asked for {current}, got {task}")
+                current = next(asked)
+                return {"taskId": current}
+
+            page_sizes = []
+
+            def check_page(page: dict) -> dict:
+                page_sizes.append(len(page["tasks"]))
+                if not page["tasks"]:
+                    raise WrongAnswer("an empty page")
+                return {"cursor": page["nextCursor"]} if page.get("nextCursor") else {}
+
+            seconds = settings.seconds / 2
+            got = loadgen.repeated(server, "tasks/get", {"taskId": current}, seconds, check_get)
+            listed = loadgen.repeated(server, "tasks/list", {}, seconds, check_page)
+            figures = {
+                "get_p50": percentile(got.latencies, 0.50) * 1e6,
+                "get_p99": percentile(got.latencies, 0.99) * 1e6,
+                "list_p50": percentile(listed.latencies, 0.50) * 1e6,
+                "list_p99": percentile(listed.latencies, 0.99) * 1e6,
+                "list_page": max(page_sizes),
+            }
+            return figures | expiry(server, settings, kept.task_ids)
+
+    return cell
+
+
+def iter_spread(items: list[str]):
+    """Yield the items for ever, in an order that jumps about."""
+    index = 0
+    while True:
+        yield items[index]
+        index = (index + 7919) % len(items)
+
+
+def expiry(server: Server, settings: Settings, kept: list[str]) -> dict[str, float]:
+    """Let `doomed` tasks expire beside those kept, and charge the processor time to them."""
+    trial = Lifecycles(server, 32, fetch=False)
+    speed = trial.run(count=1000, limit=60).rate
+    ttl_ms = int(settings.doomed / speed * 1500) + 2500
+    doomed = Lifecycles(server, 32, ttl_ms=ttl_ms, fetch=False)
+    began = time.perf_counter()
+    doomed.run(count=settings.doomed, limit=120)
+    made = time.perf_counter()
+    if doomed.given_ttl_ms is None or doomed.given_ttl_ms > 2 * ttl_ms:
+        raise WrongAnswer(f"asked for a ttl of {ttl_ms} ms, got {doomed.given_ttl_ms}")
+    first_end = began + doomed.given_ttl_ms / 1e3
+    last_end = made + doomed.given_ttl_ms / 1e3
+    # While nothing expires: what do the pings and the retained tasks cost by themselves?
+    control, _ = pings(server, max(0.5, min(1.5, first_end - time.perf_counter() - 0.2)))
+    # From before the first end until a second after the last, and until the store was asked:
+    # a store that cleans up only when it is asked pays here too.
+    used, since = server.cpu(), time.perf_counter()
+    _, longest = pings(server, last_end + 1.0 - since)
+    expect_gone(server, doomed.task_ids)
+    server.request("tasks/list")
+    spent = server.cpu() - used - control * (time.perf_counter() - since)
+    expect_finished(server, kept)
+    if len(kept) <= 1000:
+        left = list_all(server)
+        if sorted(left) != sorted(kept + trial.task_ids):
+            raise WrongAnswer(f"{len(left)} tasks are listed after the expiry")
+    return {"expiry": spent / len(doomed.task_ids) * 1e6, "stall": longest * 1e3}
+
+
+Cell = Callable[[Peer, Settings], dict[str, float]]
+CELLS: dict[str, tuple[Cell, bool]] = {  # name -> cell, needs tasks
+    "calls1": (calls(1), False),
+    "calls32": (calls(32), False),
+    "life1": (lifecycles(1), True),
+    "life32": (lifecycles(32), True),
+    "big1": (big(1), False),
+    "big4": (big(4), False),
+    "start": (start, False),
+    "memory": (memory, True),
+}
+
+
+# -- the run ---------------------------------------------------------------------------------
+
+
+def all_peers(python: str) -> list[Peer]:
+    servers = HERE / "servers"
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    venv = "bin/python"
+    return [
+        Peer("ours", "mcp-tasks", [python, str(servers / "ours.py")], env={"PYTHONPATH": path}),
+        Peer(
+            "mcp130",
+            "mcp 1.30.0",
+            [str(PEERS_DIR / "mcp130" / venv), str(servers / "mcp130_server.py")],
+        ),
+        Peer(
+            "mcp23",
+            "mcp 2.3.0",
+            [str(PEERS_DIR / "mcp23" / venv), str(servers / "mcp23_server.py")],
+            tasks=False,
+        ),
+        Peer(
+            "npm",
+            "npm 1.32.2",
+            [
+                shutil.which("node") or "node",
+                str(servers / "npm_server.mjs"),
+                str(PEERS_DIR / "npm"),
+            ],
+        ),
+    ]
+
+
+def trouble(peer: Peer) -> str | None:
+    """Try one call of everything (which also warms the disk cache); say what fails."""
+    try:
+        with peer.open() as server, loadgen.time_limit(30):
+            names = {tool["name"] for tool in server.request("tools/list")["tools"]}
+            if missing := ({"echo", "big"} | ({"job"} if peer.tasks else set())) - names:
+                return f"has no tool {', '.join(sorted(missing))}"
+            Calls(server, 1)
+            if peer.tasks:
+                Lifecycles(server, 1).run(count=2, limit=20)
+    except (PeerStopped, WrongAnswer, OSError) as error:
+        notes = " ".join(getattr(error, "__notes__", [])).strip().splitlines()
+        return f"{error}{'; ' + notes[-1] if notes else ''}"
+    return None
+
+
+def ceiling(settings: Settings) -> dict[str, float]:
+    """What the generator can drive: an echo in C, and a server that only splices bytes."""
+    figures = {}
+    for window in (1, 32):
+        with Server(["cat"]) as server:
+            load = Calls(server, window, echoed=True)
+            figures[f"cat{window}_rate"] = load.run(settings.seconds).rate
+    null = Peer("null", "null", [sys.executable, str(HERE / "servers" / "null_server.py")])
+    for name in ("calls1", "calls32", "life1", "life32", "big1", "big4"):
+        figures |= CELLS[name][0](null, settings)
+    return figures
+
+
+def measure(peers: list[Peer], settings: Settings, rounds: int, chosen: list[str]) -> dict:
+    """Return {peer: {figure: [one value per round]}}."""
+    values: dict[str, dict[str, list[float]]] = {peer.name: {} for peer in peers}
+
+    def note(peer: Peer, prefix: str, cell: Cell) -> None:
+        began = time.perf_counter()
+        try:
+            figures = cell(peer, settings)
+        except (PeerStopped, WrongAnswer) as error:
+            raise SystemExit(f"{peer.title}, {prefix}: {error}\n{notes_of(error)}") from error
+        for key, value in figures.items():
+            values[peer.name].setdefault(key, []).append(value)
+        shown = ", ".join(f"{key} {value:,.1f}" for key, value in figures.items())
+        took = time.perf_counter() - began
+        print(f"  {prefix:<10} {peer.title:<11} {shown}   [{took:.1f} s]", file=sys.stderr)
+
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+        for turn, name in enumerate(chosen):
+            if name == "retention":
+                for peer in (p for p in peers if p.name == "ours"):
+                    for count in settings.retained:
+                        note(peer, name, prefixed(count, retention(count)))
+                continue
+            cell, needs_tasks = CELLS[name]
+            shift = (number + turn) % len(peers)
+            for peer in peers[shift:] + peers[:shift]:
+                if peer.tasks or not needs_tasks:
+                    note(peer, name, cell)
+    return values
+
+
+def prefixed(count: int, cell: Cell) -> Cell:
+    def run(peer: Peer, settings: Settings) -> dict[str, float]:
+        return {f"{key}@{count}": value for key, value in cell(peer, settings).items()}
+
+    return run
+
+
+def notes_of(error: BaseException) -> str:
+    return "\n".join(getattr(error, "__notes__", []))
+
+
+# -- the table -------------------------------------------------------------------------------
+
+
+def facts(peers: list[Peer], settings: Settings, rounds: int) -> list[str]:
+    model = "unknown processor"
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    pythons = []
+    for peer in peers:
+        if peer.name != "npm":
+            said = subprocess.run([peer.argv[0], "-V"], capture_output=True, text=True)
+            pythons.append(f"{peer.title} on {said.stdout.strip()}")
+        else:
+            said = subprocess.run([peer.argv[0], "-v"], capture_output=True, text=True)
+            pythons.append(f"{peer.title} on Node.js {said.stdout.strip()}")
+    usable, cores = len(os.sched_getaffinity(0)), os.cpu_count()
+    limited = f" ({usable} used)" if usable != cores else ""
+    return [
+        f"{time.strftime('%Y-%m-%d')}; {platform.system()} on {platform.machine()}, {model}, "
+        f"{cores} cores{limited}; generator on Python {platform.python_version()}; "
+        f"{', '.join(pythons)}.",
+        f"{rounds} round{'s' * (rounds != 1)}, {settings.seconds:g} s a cell after "
+        f"{settings.warm_up:g} s of warm-up, interleaved. Median of the rounds (lowest..highest).",
+    ]
+
+
+def table(peers: list[Peer], values: dict, settings: Settings, top: dict, head: list[str]) -> str:
+    lines = [*head, ""]
+    lines.append("| | unit | better | " + " | ".join(peer.title for peer in peers) + " |")
+    lines.append("|---|---|---|" + "---:|" * len(peers))
+    for figure in FIGURES:
+        if not any(figure.key in values[peer.name] for peer in peers):
+            continue
+        shown = [
+            figure.show(values[peer.name][figure.key]) if figure.key in values[peer.name] else "-"
+            for peer in peers
+        ]
+        better = "more" if figure.higher_is_better else "less"
+        lines.append(f"| {figure.title} | {figure.unit} | {better} | " + " | ".join(shown) + " |")
+    others = [peer for peer in peers if peer.name != "ours"]
+    if others and "ours" in values:
+        lines += ["", "Ours divided by theirs, round by round:", ""]
+        lines.append("| | better | " + " | ".join(f"/ {peer.title}" for peer in others) + " |")
+        lines.append("|---|---|" + "---:|" * len(others))
+        ratio = Figure("", "", "", digits=2)
+        for figure in FIGURES:
+            mine = values["ours"].get(figure.key)
+            if mine is None or not any(figure.key in values[p.name] for p in others):
+                continue
+            shown = []
+            for peer in others:
+                theirs = values[peer.name].get(figure.key)
+                pairs = list(zip(mine, theirs, strict=True)) if theirs else []
+                shown.append(ratio.show([a / b for a, b in pairs if b > 0]) if pairs else "-")
+            better = "above 1" if figure.higher_is_better else "below 1"
+            lines.append(f"| {figure.title} | {better} | " + " | ".join(shown) + " |")
+    for name, found in values.items():
+        if any("@" in key for key in found):
+            counts = [f"{count:,} retained" for count in settings.retained]
+            lines += ["", f"Retention, {name}:", ""]
+            lines.append("| | unit | " + " | ".join(counts) + " |")
+            lines.append("|---|---|" + "---:|" * len(counts))
+            for figure in RETENTION_FIGURES:
+                shown = [figure.show(found[f"{figure.key}@{count}"]) for count in settings.retained]
+                lines.append(f"| {figure.title} | {figure.unit} | " + " | ".join(shown) + " |")
+    if top:
+        lines += [
+            "",
+            f"The generator's ceiling in the same run: {top['cat1_rate']:,.0f} calls/s one by one "
+            f"and {top['cat32_rate']:,.0f} with 32 in flight against `cat`; against a Python "
+            f"process that only splices bytes {top['calls1_rate']:,.0f} and "
+            f"{top['calls32_rate']:,.0f} calls/s, {top['life1_rate']:,.0f} and "
+            f"{top['life32_rate']:,.0f} life cycles/s, {top['big1_rate']:,.0f} and "
+            f"{top['big4_rate']:,.0f} MB/s (1 and 4 in flight).",
+        ]
+    return "\n".join(lines)
+
+
+def write_readme(text: str) -> None:
+    page = README.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+# -- the profile -----------------------------------------------------------------------------
+
+
+def profile(peer: Peer, seconds: float) -> None:
+    """Run a Python peer under cProfile with 32 calls in flight; print where the time goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "profile")
+        argv = [peer.argv[0], "-m", "cProfile", "-o", out, *peer.argv[1:]]
+        server = Peer(peer.name, peer.title, argv, env=peer.env).open()
+        try:
+            rate = Calls(server, 32).run(seconds).rate
+        finally:
+            server.close(patience=20)
+        print(f"{peer.title}: {rate:,.0f} calls/s under the profiler, 32 in flight")
+        pstats.Stats(out).strip_dirs().sort_stats("tottime").print_stats(25)
+
+
+def main() -> int:
+    cells = [*CELLS, "retention"]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one short round, to see it works")
+    parser.add_argument("--only", metavar="PEER,...", help="ours, mcp130, mcp23, npm")
+    parser.add_argument("--cells", metavar="CELL,...", help=", ".join(cells))
+    parser.add_argument("--seconds", type=float, help="length of a timed cell")
+    parser.add_argument("--wait", choices=("auto", "block", "spin"), default="auto",
+                        help="how the generator waits for answers (see README.md)")  # fmt: skip
+    parser.add_argument("--one-core", action="store_true", help="keep everything on one core")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter for ours")
+    parser.add_argument("--json", metavar="FILE", help="also write every value here")
+    parser.add_argument("--write", action="store_true", help="update README.md from a partial run")
+    parser.add_argument("--profile", action="store_true", help="profile ours (or --only) instead")
+    options = parser.parse_args()
+
+    settings = Settings()
+    rounds = options.rounds
+    if options.quick:
+        rounds = 1
+        settings = Settings(0.4, 0.2, 1, 1_000, (100, 2_000), 2_000)
+    if options.seconds:
+        settings.seconds = options.seconds
+    loadgen.WAIT = options.wait
+    if options.one_core:  # children inherit it
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    peers = all_peers(options.python)
+    known = [peer.name for peer in peers]
+    wanted = options.only.split(",") if options.only else known
+    chosen = options.cells.split(",") if options.cells else cells
+    if unknown := set(wanted) - set(known) | set(chosen) - set(cells):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if options.profile:
+        name = wanted[0]
+        profile(next(peer for peer in peers if peer.name == name), settings.seconds)
+        return 0
+
+    present = []
+    for peer in peers:
+        if peer.name not in wanted:
+            continue
+        if reason := trouble(peer):
+            print(f"{peer.title} is left out: {reason}", file=sys.stderr)
+        else:
+            present.append(peer)
+    if not present:
+        print("nobody to measure; bench/install.py installs the others", file=sys.stderr)
+        return 1
+    top = ceiling(settings) if len(present) > 1 and chosen == cells else {}
+    values = measure(present, settings, rounds, chosen)
+    head = facts(present, settings, rounds)
+    text = table(present, values, settings, top, head)
+    print(text)
+    if options.write or (len(present) == len(peers) and chosen == cells and not options.quick):
+        write_readme(text)
+    if options.json:
+        dump = {"facts": head, "settings": vars(settings), "ceiling": top, "values": values}
+        Path(options.json).write_text(json.dumps(dump, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

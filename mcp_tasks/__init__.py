@@ -1,0 +1,132 @@
+"""A symmetric Model Context Protocol engine on trio.
+
+A `Peer` is one party. Give it tools, resources, prompts, or a model and a user to ask; then `Peer.connect` it to a
+server, `Peer.serve` it to clients, or both. Either side may run the other's requests as tasks. Start with the README.
+"""
+
+from ._unset import JSON, UNSET, JSONObject, Principal, ProgressToken, RequestId, TaskId, Unset
+from ._version import __version__
+from .abc import Inbound, Transport
+from .clock import Clock
+from .dialects.base import Side
+from .dialects.v2025_11_25 import HANDSHAKE, V2024_11_05, V2025_03_26, V2025_06_18, V2025_11_25
+from .errors import (
+    CapabilityMissing,
+    ConnectionClosed,
+    InternalError,
+    InvalidCursor,
+    InvalidParams,
+    InvalidRequest,
+    InvalidShape,
+    LimitReached,
+    LocalProtocolError,
+    MCPError,
+    MethodNotFound,
+    ProtocolError,
+    Refusal,
+    RemoteProtocolError,
+    RequestFailed,
+    RequestRejected,
+    ResourceNotFound,
+    TaskAlreadySettled,
+    TaskCancelled,
+    TaskExpired,
+    TaskInterrupted,
+    TaskNotFound,
+    TaskRefusal,
+    ToolError,
+    UrlElicitationRequired,
+)
+from .limits import Limits
+from .peer._wait import Progress
+from .peer.connection import Connection
+from .peer.contexts import Context
+from .peer.handles import SavedTask, TaskHandle
+from .peer.peer import Peer
+from .peer.questions import Ask, Elicit, ElicitUrl, Roots, Sample
+
+try:
+    from .serve import open_stdio, serve_stdio
+except ImportError:
+    pass
+from .tasks.model import Outcome, Question, Raised, Returned, Stopped, TaskRecord
+from .tasks.registry import TaskRegistry
+from .tasks.state import TERMINAL, TRANSITIONS, TaskInput, TaskState
+from .tasks.store import MemoryTaskStore, TaskStore
+from .transports.lines import LineTransport
+from .transports.memory import memory_transport_pair
+
+__all__ = [
+    "HANDSHAKE",
+    "JSON",
+    "TERMINAL",
+    "TRANSITIONS",
+    "UNSET",
+    "V2024_11_05",
+    "V2025_03_26",
+    "V2025_06_18",
+    "V2025_11_25",
+    "Ask",
+    "CapabilityMissing",
+    "Clock",
+    "Connection",
+    "ConnectionClosed",
+    "Context",
+    "Elicit",
+    "ElicitUrl",
+    "Inbound",
+    "InternalError",
+    "InvalidCursor",
+    "InvalidParams",
+    "InvalidRequest",
+    "InvalidShape",
+    "JSONObject",
+    "LimitReached",
+    "Limits",
+    "LineTransport",
+    "LocalProtocolError",
+    "MCPError",
+    "MemoryTaskStore",
+    "MethodNotFound",
+    "Outcome",
+    "Peer",
+    "Principal",
+    "Progress",
+    "ProgressToken",
+    "ProtocolError",
+    "Question",
+    "Raised",
+    "Refusal",
+    "RemoteProtocolError",
+    "RequestFailed",
+    "RequestId",
+    "RequestRejected",
+    "ResourceNotFound",
+    "Returned",
+    "Roots",
+    "Sample",
+    "SavedTask",
+    "Side",
+    "Stopped",
+    "TaskAlreadySettled",
+    "TaskCancelled",
+    "TaskExpired",
+    "TaskHandle",
+    "TaskId",
+    "TaskInput",
+    "TaskInterrupted",
+    "TaskNotFound",
+    "TaskRecord",
+    "TaskRefusal",
+    "TaskRegistry",
+    "TaskState",
+    "TaskStore",
+    "ToolError",
+    "Transport",
+    "Unset",
+    "UrlElicitationRequired",
+    "__version__",
+    "memory_transport_pair",
+    "open_stdio",
+    "serve_stdio",
+]

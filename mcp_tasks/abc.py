@@ -1,0 +1,57 @@
+"""What a transport has to do: carry messages both ways, and know nothing of what they mean.
+
+A transport is driven by one `Connection`: one task receives, one task flushes, any task sends. Sending is
+synchronous, so that a message is queued in the order in which things happened, and cancellation cannot tear a message
+in half. `mcp_tasks.testing.check_transport` runs every implementation through the same list of duties.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from ._unset import RequestId
+from .wire.jsonrpc import Malformed, Message
+
+__all__ = ["Inbound", "Transport"]
+
+Inbound: TypeAlias = "Message | Malformed"
+"""What comes out of `Transport.receive`."""
+
+
+class Transport(ABC):
+    """A two-way carrier of messages between us and one other side."""
+
+    @abstractmethod
+    async def receive(self) -> Sequence[Inbound]:
+        """Wait for messages; return all that have come, at least one, in order.
+
+        Raises `ConnectionClosed` when the other side has ended or broken the stream. A checkpoint. Cancelled before
+        it returns, it has lost nothing: the messages come at the next call.
+        """
+
+    @abstractmethod
+    def send(self, message: Message, *, related_to: RequestId | None = None) -> None:
+        """Queue one message; never waits.
+
+        `related_to` is the id of the other side's request on whose behalf this goes out, for transports with more
+        than one stream. Raises `ConnectionClosed` if nothing can be sent any more, and TypeError or ValueError if
+        the message holds what JSON cannot; nothing is queued then.
+        """
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Write what is queued; returns when the queue was empty once.
+
+        Raises `ConnectionClosed` when it cannot. Cancelled, it may have written a part: only closing may follow.
+        """
+
+    @property
+    @abstractmethod
+    def backlog(self) -> int:
+        """How many bytes are queued and not yet taken by the other side's end."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """End both directions, within a stated bound, even when cancelled. May be called twice."""

@@ -1,0 +1,1 @@
+"""Frames out of byte streams, without I/O."""

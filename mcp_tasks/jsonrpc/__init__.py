@@ -1,0 +1,1 @@
+"""JSON-RPC bookkeeping without I/O: who asked what, and what is still owed."""

@@ -1,0 +1,51 @@
+"""What a received message means to the session that received it.
+
+`Request` and `Notification` are events as they stand: they were accepted. The others are named here, in the past
+tense.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeAlias, TypeVar
+
+from attrs import define
+
+from ..wire.jsonrpc import ErrorObject, ErrorResponse, Notification, Request
+
+__all__ = ["Answered", "Dropped", "Event", "Failed", "Refused"]
+
+C = TypeVar("C")
+
+
+@define
+class Answered(Generic[C]):
+    """A call of ours has its result."""
+
+    call: C
+    result: dict[str, object]
+
+
+@define
+class Failed(Generic[C]):
+    """A call of ours has failed: `error` is what they said, or `reason` tells how their answer was no answer."""
+
+    call: C
+    error: ErrorObject | None
+    reason: str = ""
+
+
+@define
+class Refused:
+    """A message was not accepted, and this is the answer to it."""
+
+    answer: ErrorResponse
+
+
+@define
+class Dropped:
+    """A message changed nothing and is not answered; `reason` is for the log."""
+
+    reason: str
+
+
+Event: TypeAlias = "Request | Notification | Answered[C] | Failed[C] | Refused | Dropped"

@@ -1,0 +1,1 @@
+"""Our party, and what it is doing: peers, connections, handlers and what they are given."""

@@ -1,0 +1,77 @@
+"""The handler table: which methods a peer serves, how, and whether they may be tasks.
+
+Filling the table is all a user does to offer something; what is announced to the other side is derived from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeAlias
+
+from attrs import define, field
+
+from .._unset import UNSET, JSONObject, Unset
+from ..dialects.base import Offers
+from ..errors import LocalProtocolError
+from .contexts import Context
+
+__all__ = ["Handler", "HandlerTable", "Middleware", "NotificationHandler", "TaskPolicy"]
+
+TaskPolicy: TypeAlias = Literal["forbidden", "optional", "required"]
+"""Whether a request may, must or must not be run as a task."""
+
+Run: TypeAlias = Callable[[Context, Any], Awaitable[Any]]
+NotificationHandler: TypeAlias = Callable[..., Awaitable[None]]
+"""Called as ``handler(connection, params)``."""
+
+Middleware: TypeAlias = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+"""Called around every handled request as ``await middleware(ctx, proceed)``; it returns what is to be answered."""
+
+
+@define(kw_only=True)
+class Handler:
+    """How one method is served.
+
+    `run` gets the context and the parameters: as a shape if `lifted`, else as the JSON object they came in. `policy`
+    says whether this may be a task; a function of the parameters where that depends on them, as it does for tools.
+    """
+
+    method: str
+    run: Run
+    lifted: bool = False
+    policy: TaskPolicy | Callable[[Any], TaskPolicy] = "forbidden"
+    immediate: Callable[[Any], str | None] = field(default=lambda params: None)
+    """A provisional result for the model, sent with the new task."""
+
+
+@define
+class HandlerTable:
+    """What a peer serves. Empty at first; may be added to while connections are open."""
+
+    requests: dict[str, Handler] = field(factory=dict)
+    notifications: dict[str, NotificationHandler] = field(factory=dict)
+    middleware: list[Middleware] = field(factory=list)
+    sampling_tools: bool = False
+    sampling_context: bool = False
+    elicit_form: bool = True
+    elicit_url: bool = False
+    experimental: JSONObject | Unset = UNSET
+
+    def add(self, handler: Handler, *, replace: bool = False) -> None:
+        """Serve a method. Raises `LocalProtocolError` if it is served already and `replace` is not set."""
+        if handler.method in self.requests and not replace:
+            raise LocalProtocolError(f"{handler.method} has a handler already")
+        self.requests[handler.method] = handler
+
+    def offers(self, *, list_tasks: bool) -> Offers:
+        """The facts that capabilities are made of."""
+        return Offers(
+            methods=self.requests.keys(),
+            task_methods=frozenset(m for m, handler in self.requests.items() if handler.policy != "forbidden"),
+            list_tasks=list_tasks,
+            sampling_tools=self.sampling_tools,
+            sampling_context=self.sampling_context,
+            elicit_form=self.elicit_form,
+            elicit_url=self.elicit_url,
+            experimental=self.experimental,
+        )

@@ -1,0 +1,338 @@
+"""The requestor's view of a task: status, updates, result, cancel, detach, save.
+
+A `TaskHandle` follows one task of the other side. It polls at the pace the receiver asks for and takes pushed statuses
+as they come, never relying on them; when the task needs input it asks for the result at once, since that is the channel
+questions come by. Leaving its block early cancels the task there, unless it was detached.
+
+Spec: 2025-11-25 basic/utilities/tasks (T25-040 to T25-052, T25-075, T25-157).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import trio
+from attrs import frozen
+
+from .._unset import UNSET, JSONObject, ProgressToken, RequestId, TaskId
+from ..errors import (
+    CapabilityMissing,
+    ConnectionClosed,
+    LocalProtocolError,
+    MCPError,
+    RemoteProtocolError,
+    RequestFailed,
+    TaskCancelled,
+)
+from ..wire.tasks import Task, TaskStatus
+from ._wait import Bell, OnProgress, ProgressInbox
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["SavedTask", "TaskHandle"]
+
+logger = logging.getLogger("mcp_tasks.peer")
+
+CANCEL_SECONDS = 5.0
+"""How long leaving a block may take to cancel the task on the other side."""
+
+_DEFAULT_POLL_SECONDS = 1.0
+_MIN_POLL_SECONDS = 0.01
+_MAX_POLL_SECONDS = 60.0
+_TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
+
+
+@frozen
+class SavedTask:
+    """What another process needs to take a task up again: all of it is JSON.
+
+    `peer` names the other side, so that an id is not taken to somebody else; `answered` are the keys of the questions
+    that have been answered.
+    """
+
+    peer: str
+    revision: str
+    id: str
+    method: str
+    answered: tuple[str, ...] = ()
+
+
+class TaskHandle:
+    """One task of the other side; from `Connection.start` or `Connection.resume`.
+
+    Made by ``async with``. Where the receiver answered at once instead of making a task, it is settled already and
+    `task` is None.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        method: str,
+        params: Any,
+        *,
+        ttl_ms: int | None,
+        on_progress: OnProgress | None,
+        resume: SavedTask | None = None,
+    ) -> None:
+        self.method = method
+        """The method of the request."""
+        self.immediate: str | None = None
+        """A provisional result for the model, if the receiver sent one."""
+        self._connection = connection
+        self._params = params
+        self._ttl_ms = ttl_ms
+        self._resume = resume
+        self._bell = Bell()
+        limit = connection.limits.progress_backlog
+        self._inbox = None if on_progress is None else ProgressInbox(on_progress, limit)
+        self._token: ProgressToken | None = None
+        self._task: Task | None = None
+        self._seen = 0  # counts the changes of `_task`
+        self._outcome: JSONObject | MCPError | None = None
+        self._fetching: trio.CancelScope | None = None
+        self._detached = False
+        self._entered = False
+
+    def __repr__(self) -> str:
+        status = "unsent" if self._task is None else self._task.status.value
+        return f"<TaskHandle {self.method} {'' if self._task is None else self._task.task_id} {status}>"
+
+    # --- the block ------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> TaskHandle:
+        """Send the request and wait for the task.
+
+        Raises as `Connection.call` does, and `CapabilityMissing` where the other side has not announced tasks for
+        the method. Cancelled before the answer came, it takes the request back; should a task come of it all the
+        same, it is cancelled.
+        """
+        if self._entered:
+            raise LocalProtocolError("a task handle is entered once")
+        self._entered = True
+        connection = self._connection
+        if self._resume is not None:
+            await self._take_up(self._resume)
+            return self
+        token: RequestId | None = None
+        if self._inbox is not None:
+            # A token of its own, which stays reserved until the task is over (T25-162).
+            self._token = token = connection.mint_token()
+            connection.caller.follow(token, self._inbox, self._bell)
+        try:
+            result = await connection.request_task(
+                self.method, self._params, ttl_ms=self._ttl_ms, token=token, orphaned=self._orphaned
+            )
+            self._task = connection.lift_created(result)
+        except BaseException:
+            self._release()
+            raise
+        if self._task is None:
+            self._outcome = result
+            self._release()
+        else:
+            meta = result.get("_meta")
+            immediate = meta.get(_IMMEDIATE) if isinstance(meta, dict) else None
+            self.immediate = immediate if isinstance(immediate, str) else None
+            connection.handles[self._task.task_id] = self
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task = self._task
+        try:
+            if task is not None and not self._detached and not self.settled and not self._connection.closed:
+                with trio.move_on_after(CANCEL_SECONDS, shield=True):
+                    try:
+                        await self._connection.cancel_task(task.task_id)
+                    except (RequestFailed, CapabilityMissing, ConnectionClosed, RemoteProtocolError) as failure:
+                        logger.debug("task %s was not cancelled: %s", task.task_id, failure)
+        finally:
+            self._release()
+            if self._fetching is not None:
+                self._fetching.cancel()
+
+    def _release(self) -> None:
+        if self._token is not None:
+            self._connection.caller.unfollow(self._token)
+        if self._task is not None:
+            self._connection.handles.pop(self._task.task_id, None)
+
+    async def _take_up(self, saved: SavedTask) -> None:
+        connection = self._connection
+        if connection.peer_name != saved.peer:
+            raise LocalProtocolError(f"the task is one of {saved.peer!r}, this is {connection.peer_name!r}")
+        self._task = await connection.get_task(saved.id)
+        connection.handles[saved.id] = self
+
+    def _orphaned(self, result: JSONObject) -> None:
+        connection = self._connection
+        try:
+            task = connection.lift_created(result)
+        except MCPError:
+            return
+        if task is not None:
+            connection.nursery.start_soon(_cancel_quietly, connection, task.task_id)
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    @property
+    def task(self) -> Task | None:
+        """What is known of the task now; None if the receiver made none."""
+        return self._task
+
+    @property
+    def id(self) -> TaskId:
+        """The task's id. Raises `LocalProtocolError` if there is none."""
+        if self._task is None:
+            raise LocalProtocolError("the receiver has made no task of this request")
+        return TaskId(self._task.task_id)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is over, as far as is known here."""
+        return self._outcome is not None or (self._task is not None and self._task.status in _TERMINAL)
+
+    async def status(self) -> Task:
+        """Ask how the task is. Raises as `Connection.call` does."""
+        self._changed(await self._connection.get_task(self.id))
+        assert self._task is not None
+        return self._task
+
+    async def updates(self) -> AsyncIterator[Task]:
+        """The task as it is now, then each change that is seen, the terminal one last.
+
+        Polls at the receiver's interval, between 10 ms and 60 s, and takes pushed statuses when they come. What
+        `status` raises is raised here. Progress is delivered meanwhile.
+        """
+        if self._task is None:
+            return
+        yield self._task
+        seen = self._seen
+        while self._task.status not in _TERMINAL:
+            if self._task.status is TaskStatus.INPUT_REQUIRED:
+                self._fetch()
+            with trio.move_on_after(self._interval()) as waited:
+                await self._bell.wait()
+            await self._deliver()
+            if seen == self._seen and (waited.cancelled_caught or self._outcome is not None):
+                await self.status()
+                if self._outcome is not None and self._task.status not in _TERMINAL:
+                    raise RemoteProtocolError(f"task {self.id} has a result, yet its status is {self._task.status}")
+            if seen != self._seen:
+                seen = self._seen
+                yield self._task
+        await self._deliver()
+
+    async def result(self) -> JSONObject:
+        """Wait for the result: the object that a plain request would have been answered with.
+
+        May be called again, and gives the same again. Raises `RequestFailed` with the error the request ended in,
+        `TaskCancelled` if it was cancelled, and what `Connection.call` raises. Cancelled, it only stops waiting.
+        """
+        while self._outcome is None:
+            self._fetch()
+            await self._bell.wait()
+            await self._deliver()
+        await self._deliver()
+        if isinstance(self._outcome, MCPError):
+            raise await self._explained(self._outcome)
+        return self._outcome
+
+    async def value(self) -> Any:
+        """The result as the shape that the method promises. Raises as `result` does, and `RemoteProtocolError`."""
+        result = await self.result()
+        try:
+            return self._connection.lift_result(self.method, result)
+        except RemoteProtocolError as wrong:
+            # A receiver may answer for a cancelled task with an object that has nothing in it.
+            raise await self._explained(wrong) from None
+
+    # --- doing ----------------------------------------------------------------------------------------------------
+
+    async def cancel(self) -> Task:
+        """Cancel the task there. Raises `RequestFailed` if it is over already, `CapabilityMissing`."""
+        self._changed(await self._connection.cancel_task(self.id))
+        assert self._task is not None
+        return self._task
+
+    def detach(self) -> SavedTask:
+        """Let the task go on when the block is left; what is returned takes it up again."""
+        self._detached = True
+        return self.save()
+
+    def save(self) -> SavedTask:
+        """What another process needs to take the task up again."""
+        connection = self._connection
+        return SavedTask(connection.peer_name, connection.dialect.revision, self.id, self.method)
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def pushed(self, task: Task) -> None:
+        """Take in a status that came by itself."""
+        if self._task is None or self._task.status not in _TERMINAL:
+            self._changed(task)
+            self._bell.ring()
+
+    def _changed(self, task: Task) -> None:
+        if self._task is not None and self._task.status in _TERMINAL:
+            if task.status is not self._task.status:
+                raise RemoteProtocolError(
+                    f"task {task.task_id} was {self._task.status} and now is {task.status}: a terminal status is final"
+                )
+            return
+        if task != self._task:
+            self._task = task
+            self._seen += 1
+
+    def _interval(self) -> float:
+        assert self._task is not None
+        given = self._task.poll_interval_ms
+        seconds = _DEFAULT_POLL_SECONDS if given is UNSET else given / 1000
+        return min(max(seconds, _MIN_POLL_SECONDS), _MAX_POLL_SECONDS)
+
+    async def _deliver(self) -> None:
+        if self._inbox is not None:
+            await self._inbox.deliver()
+
+    def _fetch(self) -> None:
+        if self._fetching is None and self._outcome is None:
+            self._fetching = trio.CancelScope()
+            self._connection.nursery.start_soon(self._fetch_outcome, self._fetching)
+
+    async def _fetch_outcome(self, scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                self._outcome = await self._connection.await_task(self.id)
+            except MCPError as failure:
+                self._outcome = failure
+        self._bell.ring()
+
+    async def _explained(self, failure: MCPError) -> MCPError:
+        task = self._task
+        if task is None or isinstance(failure, ConnectionClosed):
+            return failure
+        if task.status not in _TERMINAL:
+            try:
+                task = await self.status()
+            except (RequestFailed, RemoteProtocolError, ConnectionClosed):
+                return failure
+        if task.status is TaskStatus.CANCELLED:
+            message = task.status_message
+            return TaskCancelled(self.id) if message is UNSET else TaskCancelled(self.id, message)
+        return failure
+
+
+_IMMEDIATE = "io.modelcontextprotocol/model-immediate-response"
+
+
+async def _cancel_quietly(connection: Connection, id: str) -> None:
+    with trio.move_on_after(CANCEL_SECONDS):
+        try:
+            await connection.cancel_task(id)
+        except MCPError as failure:
+            logger.debug("task %s was not cancelled: %s", id, failure)

@@ -1,0 +1,492 @@
+"""A peer: our party, with what it offers and the tasks it runs.
+
+A `Peer` outlives its connections and has no side: the same one may serve over stdio and HTTP, and connect to others as
+a client. Filling its tables is declaring; `connect` and `serve` put it to work.
+
+Where tasks live: a requestor that cannot come back (whoever is at the other end of a pipe) has its tasks run in its
+connection, and they end with it. A requestor with a name of its own (a `principal`) has them run in the peer, for as
+long as the block ``async with peer:`` is open, whatever becomes of connections; without that block they too end with
+the connection.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import trio
+
+from .._unset import UNSET, JSONObject, Principal, TaskId
+from ..abc import Transport
+from ..clock import Clock
+from ..cursor import CursorSeal
+from ..dialects.base import Side
+from ..dialects.select import LATEST_HANDSHAKE
+from ..errors import ConnectionClosed, InvalidShape, LocalProtocolError
+from ..limits import Limits
+from ..tasks.registry import TaskRegistry, mint_task_id
+from ..tasks.store import TaskStore
+from ..wire.capabilities import Implementation
+from ..wire.client_features import (
+    ElicitFormParams,
+    ElicitResult,
+    ElicitUrlParams,
+    ListRootsResult,
+    Root,
+)
+from ..wire.content import Annotations, Icon
+from ..wire.utilities import EmptyResult, SetLevelParams
+from ._wait import servants
+from .connection import Connection
+from .contexts import Context
+from .functions import awaitable
+from .handlers import Handler, HandlerTable, Middleware, TaskPolicy
+from .links import Link
+from .prompts import Completer, CompletionSet, PromptSet
+from .resources import ResourceSet
+from .schemas import validate
+from .tools import ToolOptions, ToolSet
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["Peer"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Peer:
+    """One party of the protocol.
+
+    `instructions` is what a server tells the model about itself. `limits`, `store`, `clock`, `mint_id` and
+    `cursor_secret` are how it is run; see `Limits` and `TaskStore`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        *,
+        title: str | None = None,
+        description: str | None = None,
+        website_url: str | None = None,
+        icons: list[Icon] | None = None,
+        instructions: str | None = None,
+        limits: Limits | None = None,
+        store: TaskStore | None = None,
+        clock: Clock | None = None,
+        mint_id: Callable[[], TaskId] = mint_task_id,
+        cursor_secret: bytes | None = None,
+    ) -> None:
+        self.info = Implementation(
+            name=name,
+            version=version,
+            title=UNSET if title is None else title,
+            description=UNSET if description is None else description,
+            website_url=UNSET if website_url is None else website_url,
+            icons=UNSET if icons is None else icons,
+        )
+        """Who we say we are."""
+        self.instructions = instructions
+        self.limits = Limits() if limits is None else limits
+        self.table = HandlerTable()
+        """What we serve."""
+        self.tasks = TaskRegistry(store, clock=clock, limits=self.limits, mint_id=mint_id, cursor_secret=cursor_secret)
+        """The tasks that others have given us."""
+        self.connections: set[Connection] = set()
+        """The connections that are open now."""
+        self.links: dict[TaskId, Link] = {}
+        self.nursery: trio.Nursery | None = None
+        """Where tasks live that outlast connections; set within ``async with peer:``."""
+        seal = CursorSeal(cursor_secret)
+        size = self.limits.page_size
+        self._tools = ToolSet(seal, size)
+        self._resources = ResourceSet(seal, size)
+        self._prompts = PromptSet(seal, size)
+        self._completions = CompletionSet()
+        self._roots: list[Root] | None = None
+        self._timed: set[trio.Nursery] = set()
+        self._stack: AsyncExitStack | None = None
+        self.table.add(Handler(method="logging/setLevel", run=_set_level, lifted=True))
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.info.name} {self.info.version}>"
+
+    # --- what we offer as a server --------------------------------------------------------------------------------
+
+    @overload
+    def tool(self, function: F, /) -> F: ...
+
+    @overload
+    def tool(self, **options: Unpack[ToolOptions]) -> Callable[[F], F]: ...
+
+    def tool(self, function: Any = None, **options: Any) -> Any:
+        """Offer a function as a tool: ``@peer.tool`` or ``@peer.tool(task="optional")``.
+
+        Name, description and schemas come from the function. Its parameters are the tool's arguments; one annotated
+        with `Context` gets the context. It returns text, content blocks, a `CallToolResult`, or a value of its
+        annotated type, which becomes structured content. `ToolError` tells the model what went wrong. With an
+        `input_schema` of your own it is called as ``function(ctx, arguments)`` instead. `task` says whether a call
+        may, must or must not be run as a task, and `immediate` what the model may be told meanwhile.
+        """
+        if function is None:
+            return lambda function: self._add_tool(function, options)
+        return self._add_tool(function, options)
+
+    def _add_tool(self, function: F, options: dict[str, Any]) -> F:
+        self._tools.add(function, **options)
+        tools = self._tools
+        if "tools/list" not in self.table.requests:
+            self.table.add(Handler(method="tools/list", run=tools.list, lifted=True))
+            self.table.add(Handler(method="tools/call", run=tools.call, lifted=True, immediate=tools.immediate))
+        self._tools_changed()
+        return function
+
+    def remove_tool(self, name: str) -> None:
+        """No longer offer a tool. Raises KeyError."""
+        self._tools.remove(name)
+        self._tools_changed()
+
+    def _tools_changed(self) -> None:
+        handler = self.table.requests["tools/call"]
+        if handler.run == self._tools.call:
+            handler.policy = self._tools.policy if self._tools.has_tasks else "forbidden"
+        self._announce("notifications/tools/list_changed", Side.SERVER)
+
+    def resource(
+        self,
+        uri: str,
+        *,
+        name: str | None = None,
+        title: str | None = None,
+        description: str | None = None,
+        mime_type: str | None = None,
+        size: int | None = None,
+        annotations: Annotations | None = None,
+        icons: list[Icon] | None = None,
+        meta: JSONObject | None = None,
+    ) -> Callable[[F], F]:
+        """Offer a function as a resource, or as a resource template where `uri` has variables.
+
+        The function takes the variables by name and returns text, bytes, or contents. `size` is in bytes.
+        """
+
+        def add(function: F) -> F:
+            resources = self._resources
+            resources.add(
+                uri,
+                function,
+                name=name,
+                title=title,
+                description=description,
+                mime_type=mime_type,
+                size=size,
+                annotations=annotations,
+                icons=icons,
+                meta=meta,
+            )
+            for method, run in (
+                ("resources/list", resources.list),
+                ("resources/templates/list", resources.list_templates),
+                ("resources/read", resources.read),
+                ("resources/subscribe", resources.subscribe),
+                ("resources/unsubscribe", resources.unsubscribe),
+            ):
+                if method not in self.table.requests:
+                    self.table.add(Handler(method=method, run=run, lifted=True))
+            self._announce("notifications/resources/list_changed", Side.SERVER)
+            return function
+
+        return add
+
+    def remove_resource(self, uri: str) -> None:
+        """No longer offer a resource or template. Raises KeyError."""
+        self._resources.remove(uri)
+        self._announce("notifications/resources/list_changed", Side.SERVER)
+
+    async def resource_updated(self, uri: str) -> None:
+        """Tell everybody who subscribed to a resource that it has changed."""
+        for connection in list(self.connections):
+            if uri in connection.subscriptions:
+                try:
+                    await connection.notify("notifications/resources/updated", {"uri": uri})
+                except ConnectionClosed:
+                    continue
+
+    def prompt(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        name: str | None = None,
+        title: str | None = None,
+        description: str | None = None,
+        icons: list[Icon] | None = None,
+        meta: JSONObject | None = None,
+    ) -> Any:
+        """Offer a function as a prompt: its parameters are texts, it returns text, content, or messages."""
+
+        def add(function: F) -> F:
+            self._prompts.add(function, name=name, title=title, description=description, icons=icons, meta=meta)
+            if "prompts/list" not in self.table.requests:
+                self.table.add(Handler(method="prompts/list", run=self._prompts.list, lifted=True))
+                self.table.add(Handler(method="prompts/get", run=self._prompts.get, lifted=True))
+            self._announce("notifications/prompts/list_changed", Side.SERVER)
+            return function
+
+        return add if function is None else add(function)
+
+    def remove_prompt(self, name: str) -> None:
+        """No longer offer a prompt. Raises KeyError."""
+        self._prompts.remove(name)
+        self._announce("notifications/prompts/list_changed", Side.SERVER)
+
+    def completion(self, *, prompt: str | None = None, resource: str | None = None) -> Callable[[Completer], Completer]:
+        """Have a function suggest values: called with an argument's name, what was typed, and what is settled."""
+
+        def add(completer: Completer) -> Completer:
+            self._completions.add(completer, prompt=prompt, resource=resource)
+            if "completion/complete" not in self.table.requests:
+                self.table.add(Handler(method="completion/complete", run=self._completions.complete, lifted=True))
+            return completer
+
+        return add
+
+    # --- what we offer as a client --------------------------------------------------------------------------------
+
+    def sampling(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        task: TaskPolicy = "forbidden",
+        tools: bool = False,
+        context: bool = False,
+    ) -> Any:
+        """Have a function stand for our model: ``async def sample(ctx, params) -> CreateMessageResult``.
+
+        `params` is a `CreateMessageParams`; raise `RequestRejected` when the user says no. `tools` and `context` say
+        that it takes tools and the ``includeContext`` values other than none.
+        """
+
+        def add(function: F) -> F:
+            self.table.add(Handler(method="sampling/createMessage", run=awaitable(function), lifted=True, policy=task))
+            self.table.sampling_tools = tools
+            self.table.sampling_context = context
+            return function
+
+        return add if function is None else add(function)
+
+    def elicitation(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        task: TaskPolicy = "forbidden",
+        form: bool = True,
+        url: bool = False,
+    ) -> Any:
+        """Have a function ask our user: ``async def ask(ctx, params) -> ElicitResult | dict``.
+
+        `params` is an `ElicitFormParams` or, if `url` is set, an `ElicitUrlParams`. A dict is an accepted form; fields
+        it leaves out get their defaults (C25-309), and it is checked before it is sent (C25-348).
+        """
+
+        def add(function: F) -> F:
+            call = awaitable(function)
+
+            async def run(ctx: Context, params: ElicitFormParams | ElicitUrlParams) -> ElicitResult:
+                return _elicited(params, await call(ctx, params))
+
+            self.table.add(Handler(method="elicitation/create", run=run, lifted=True, policy=task))
+            self.table.elicit_form = form
+            self.table.elicit_url = url
+            return function
+
+        return add if function is None else add(function)
+
+    @property
+    def roots(self) -> Sequence[Root]:
+        """Our roots; setting them (to `Root` objects or ``file`` URIs) announces them and tells who is connected."""
+        return () if self._roots is None else tuple(self._roots)
+
+    @roots.setter
+    def roots(self, roots: Iterable[Root | str]) -> None:
+        given = [Root(uri=root) if isinstance(root, str) else root for root in roots]
+        for root in given:
+            if not root.uri.startswith("file://"):
+                raise LocalProtocolError(f"a root is a file:// URI, not {root.uri!r}")
+        first = self._roots is None
+        self._roots = given
+        if first:
+            self.table.add(Handler(method="roots/list", run=self._list_roots, lifted=True))
+        self._announce("notifications/roots/list_changed", Side.CLIENT)
+
+    async def _list_roots(self, ctx: Context, params: Any) -> ListRootsResult:
+        return ListRootsResult(roots=list(self.roots))
+
+    # --- everything else ------------------------------------------------------------------------------------------
+
+    def handle(self, method: str, *, task: TaskPolicy = "forbidden") -> Callable[[F], F]:
+        """Serve any method, extensions included, with ``async def handler(ctx, params: dict) -> dict``.
+
+        Takes the place of what the other decorators have set up for that method.
+        """
+
+        def add(function: F) -> F:
+            self.table.add(Handler(method=method, run=awaitable(function), policy=task), replace=True)
+            return function
+
+        return add
+
+    def on(self, method: str) -> Callable[[F], F]:
+        """Be told of a notification: ``async def told(connection, params)``, in the order in which they come.
+
+        `params` is a shape where the method is known, else a dict. What it raises is logged.
+        """
+
+        def add(function: F) -> F:
+            self.table.notifications[method] = awaitable(function)
+            return function
+
+        return add
+
+    def middleware(self, function: Middleware) -> Middleware:
+        """Put a function around every handled request: ``async def around(ctx, proceed): return await proceed()``.
+
+        The first one added is the outermost. It returns what is answered, and may raise what a handler may.
+        """
+        self.table.middleware.append(function)
+        return function
+
+    def experimental(self, **features: JSONObject) -> None:
+        """Announce non-standard features (C25-059)."""
+        known = {} if self.table.experimental is UNSET else self.table.experimental
+        self.table.experimental = {**known, **features}
+
+    def _announce(self, method: str, side: Side) -> None:
+        for connection in list(self.connections):
+            if connection.side is side and connection.opened:
+                connection.announce(method)
+
+    # --- at work --------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Peer:
+        """Open the place where tasks live that outlast connections."""
+        if self.nursery is not None:
+            raise LocalProtocolError("the peer is open already")
+        self._stack = AsyncExitStack()
+        self.nursery = await self._stack.enter_async_context(servants())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Cancel what still runs there; each task is settled as stopped."""
+        assert self._stack is not None
+        self.nursery = None
+        return await self._stack.__aexit__(kind, error, trace)
+
+    def keep_time(self, nursery: trio.Nursery) -> None:
+        """Have the lifetimes of tasks end when they are over, for as long as a nursery is open."""
+        if nursery not in self._timed:
+            self._timed.add(nursery)
+            nursery.start_soon(self._keep_time, nursery)
+
+    async def _keep_time(self, nursery: trio.Nursery) -> None:
+        try:
+            await self.tasks.keep_time()
+        finally:
+            self._timed.discard(nursery)
+
+    @asynccontextmanager
+    async def connect(
+        self,
+        transport: Transport,
+        *,
+        revision: str = LATEST_HANDSHAKE.revision,
+        principal: str | None = None,
+    ) -> AsyncIterator[Connection]:
+        """Be the client on a transport, which is ours from now on and closed at the end.
+
+        `revision` is the newest that is asked for. `principal` names the server as the owner of tasks it gives us;
+        without it, its tasks end with the connection. Raises what the handshake raises: `RequestFailed`,
+        `RemoteProtocolError`, `ConnectionClosed`. An exception of the block leaves as it is.
+        """
+        async with servants() as nursery:
+            connection = self._connection(transport, Side.CLIENT, nursery, principal)
+            try:
+                nursery.start_soon(connection.run)
+                await connection.handshake(revision)
+                yield connection
+            finally:
+                await connection.aclose()
+
+    async def serve(
+        self,
+        transport: Transport,
+        *,
+        principal: str | None = None,
+        identified: bool = True,
+        task_status: trio.TaskStatus[Connection] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Be the server on a transport, until the client ends it.
+
+        `principal` names the client as the owner of its tasks, if it can come back; `identified` says whether that
+        tells clients apart, so that each may list its tasks. Cancelled, it closes the connection first.
+        """
+        async with servants() as nursery:
+            connection = self._connection(transport, Side.SERVER, nursery, principal, identified=identified)
+            try:
+                task_status.started(connection)
+                await connection.run()
+            finally:
+                await connection.aclose()
+
+    def _connection(
+        self,
+        transport: Transport,
+        side: Side,
+        nursery: trio.Nursery,
+        principal: str | None,
+        *,
+        identified: bool = True,
+    ) -> Connection:
+        transient = principal is None
+        connection = Connection(
+            self,
+            transport,
+            side,
+            nursery,
+            principal=Principal(f"connection {secrets.token_hex(8)}" if principal is None else principal),
+            transient=transient,
+            identified=identified,
+        )
+        self.connections.add(connection)
+        return connection
+
+
+def _elicited(params: ElicitFormParams | ElicitUrlParams, answer: Any) -> ElicitResult:
+    if isinstance(answer, ElicitResult) and (answer.action != "accept" or isinstance(params, ElicitUrlParams)):
+        return answer
+    if isinstance(params, ElicitUrlParams):
+        raise TypeError(f"the answer to a URL elicitation is an ElicitResult, not {type(answer).__name__}")
+    content = answer.content if isinstance(answer, ElicitResult) else answer
+    if not isinstance(content, dict):
+        raise TypeError(f"the answer to a form is an ElicitResult or a dict, not {type(answer).__name__}")
+    fields = params.requested_schema.get("properties", {})
+    defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
+    filled = {**defaults, **content}
+    try:
+        validate(params.requested_schema, filled, "$.result.content")
+    except InvalidShape as wrong:
+        raise TypeError(f"the answer does not fit the form: {wrong}") from None
+    return ElicitResult(action="accept", content=filled)
+
+
+async def _set_level(ctx: Context, params: SetLevelParams) -> EmptyResult:
+    ctx.connection.set_log_level(params.level)
+    return EmptyResult()

@@ -1,0 +1,242 @@
+"""The typed verbs of a connection: what can be asked of the other side, one method each.
+
+All of them go through two generic ones, `call` for a plain request and `start` for a task, and add only types: shapes
+in, shapes out, lists as iterators over all pages. Which of them make sense depends on what the other side announced;
+`CapabilityMissing` says so before anything is sent.
+
+Spec: server/tools, server/resources, server/prompts, server/utilities, client/*, basic/utilities/ping.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .._unset import UNSET, JSONObject
+from ..dialects.base import Capabilities, Dialect
+from ..errors import InvalidShape, RemoteProtocolError, RequestFailed
+from ..wire.client_features import CreateMessageResult, ElicitResult, Root
+from ..wire.server_features import (
+    CallToolParams,
+    CallToolResult,
+    CompleteParams,
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    CompletionReference,
+    GetPromptParams,
+    GetPromptResult,
+    Prompt,
+    ReadResourceParams,
+    ReadResourceResult,
+    Resource,
+    ResourceTemplate,
+    SubscribeParams,
+    Tool,
+)
+from ..wire.tasks import Task
+from ..wire.utilities import LoggingLevel, SetLevelParams
+from ._wait import OnProgress
+from .questions import Ask, Elicit, ElicitUrl, Sample
+from .schemas import validate
+
+if TYPE_CHECKING:
+    from .handles import TaskHandle
+
+__all__ = ["Verbs"]
+
+T = TypeVar("T")
+
+
+class Verbs(ABC):
+    """The typed half of a `Connection`."""
+
+    dialect: Dialect
+    their_capabilities: Capabilities
+    _tools: dict[str, Tool] | None = None
+
+    @abstractmethod
+    async def call(self, method: str, params: Any = None, *, on_progress: OnProgress | None = None) -> JSONObject:
+        """Send a request and wait for its result."""
+
+    @abstractmethod
+    def start(
+        self, method: str, params: Any = None, *, ttl: float | None = None, on_progress: OnProgress | None = None
+    ) -> TaskHandle:
+        """Have a request run as a task."""
+
+    @abstractmethod
+    def lift_result(self, method: str, result: JSONObject) -> Any:
+        """A result as its shape."""
+
+    async def _ask(self, method: str, params: Any = None, on_progress: OnProgress | None = None) -> Any:
+        return self.lift_result(method, await self.call(method, params, on_progress=on_progress))
+
+    async def _pages(self, method: str, member: str) -> AsyncIterator[Any]:
+        cursor: str | None = None
+        seen: set[str] = set()
+        while True:
+            page = await self._ask(method, None if cursor is None else {"cursor": cursor})
+            for entry in getattr(page, member):
+                yield entry
+            cursor = None if page.next_cursor is UNSET else page.next_cursor
+            if cursor is None:
+                return
+            if cursor in seen:
+                raise RemoteProtocolError(f"{method}: the cursor {cursor!r} comes again; the list has no end")
+            seen.add(cursor)
+
+    async def ping(self) -> None:
+        """Ask for a sign of life."""
+        await self.call("ping")
+
+    # --- tools ----------------------------------------------------------------------------------------------------
+
+    def list_tools(self) -> AsyncIterator[Tool]:
+        """The server's tools, page after page."""
+        return self._pages("tools/list", "tools")
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        task: bool | None = None,
+        ttl: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> CallToolResult:
+        """Call a tool and wait for its result, which may say `is_error`.
+
+        Whether it runs as a task is up to `task`; None makes it one where the tool demands that. Its definition is
+        fetched once, for that and to check structured content against the output schema (C25-199, T25-024). Raises
+        as `call` does; `RemoteProtocolError` also for structured content that does not fit.
+        """
+        tool = await self._definition(name)
+        params = CallToolParams(name=name, arguments=UNSET if arguments is None else dict(arguments))
+        as_task = _demands_task(tool) if task is None else task
+        result: CallToolResult
+        if as_task:
+            async with self.start("tools/call", params, ttl=ttl, on_progress=on_progress) as handle:
+                result = await handle.value()
+        else:
+            result = await self._ask("tools/call", params, on_progress)
+        if tool is not None and tool.output_schema is not UNSET and not result.is_error:
+            if result.structured_content is UNSET:
+                raise RemoteProtocolError(f"the tool {name!r} has an output schema, but its result is not structured")
+            try:
+                validate(tool.output_schema, result.structured_content, "$.result.structuredContent")
+            except InvalidShape as wrong:
+                raise RemoteProtocolError(f"the tool {name!r}: {wrong}") from None
+        return result
+
+    def forget_tools(self) -> None:
+        """The tool definitions have changed: fetch them again before the next call."""
+        self._tools = None
+
+    async def _definition(self, name: str) -> Tool | None:
+        if self._tools is None:
+            try:
+                tools = {tool.name: tool async for tool in self.list_tools()}
+            except RequestFailed:
+                tools = {}  # a server that cannot list may still be able to call
+            self._tools = tools
+        return self._tools.get(name)
+
+    # --- resources, prompts, completion, logging --------------------------------------------------------------------
+
+    def list_resources(self) -> AsyncIterator[Resource]:
+        """The server's resources, page after page."""
+        return self._pages("resources/list", "resources")
+
+    def list_resource_templates(self) -> AsyncIterator[ResourceTemplate]:
+        """The server's resource templates, page after page."""
+        return self._pages("resources/templates/list", "resource_templates")
+
+    async def read_resource(self, uri: str) -> ReadResourceResult:
+        """The contents of a resource."""
+        return await self._ask("resources/read", ReadResourceParams(uri=uri))  # type: ignore[no-any-return]
+
+    async def subscribe(self, uri: str) -> None:
+        """Be told when a resource changes, as ``notifications/resources/updated``."""
+        await self.call("resources/subscribe", SubscribeParams(uri=uri))
+
+    async def unsubscribe(self, uri: str) -> None:
+        """No longer be told."""
+        await self.call("resources/unsubscribe", SubscribeParams(uri=uri))
+
+    def list_prompts(self) -> AsyncIterator[Prompt]:
+        """The server's prompts, page after page."""
+        return self._pages("prompts/list", "prompts")
+
+    async def get_prompt(self, name: str, arguments: Mapping[str, str] | None = None) -> GetPromptResult:
+        """A prompt, filled in."""
+        given = UNSET if arguments is None else dict(arguments)
+        return await self._ask("prompts/get", GetPromptParams(name=name, arguments=given))  # type: ignore[no-any-return]
+
+    async def complete(
+        self, ref: CompletionReference, argument: str, value: str, known: Mapping[str, str] | None = None
+    ) -> Completion:
+        """Suggestions for an argument of a prompt or resource template, of which `value` has been typed."""
+        context = UNSET if known is None else CompletionContext(arguments=dict(known))
+        params = CompleteParams(ref=ref, argument=CompletionArgument(argument, value), context=context)
+        return (await self._ask("completion/complete", params)).completion  # type: ignore[no-any-return]
+
+    async def set_logging_level(self, level: LoggingLevel) -> None:
+        """Have log messages of this level and above sent from now on."""
+        await self.call("logging/setLevel", SetLevelParams(level=level))
+
+    # --- what a client offers -----------------------------------------------------------------------------------------
+
+    async def ask(
+        self,
+        question: Ask[T],
+        *,
+        task: bool = False,
+        ttl: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> T:
+        """Ask the client something, as a task of the client's if `task` is set."""
+        if task:
+            async with self.start(question.method, question.params(), ttl=ttl, on_progress=on_progress) as handle:
+                return question.read(await handle.value())
+        return question.read(await self._ask(question.method, question.params(), on_progress))
+
+    async def create_message(
+        self, sample: Sample, *, task: bool = False, ttl: float | None = None
+    ) -> CreateMessageResult:
+        """Have the client's model say something."""
+        return await self.ask(sample, task=task, ttl=ttl)
+
+    async def elicit(
+        self, question: Elicit | ElicitUrl, *, task: bool = False, ttl: float | None = None
+    ) -> ElicitResult:
+        """Have the client ask its user."""
+        return await self.ask(question, task=task, ttl=ttl)
+
+    async def list_roots(self) -> list[Root]:
+        """The client's roots."""
+        return (await self._ask("roots/list")).roots  # type: ignore[no-any-return]
+
+    # --- tasks of theirs ----------------------------------------------------------------------------------------------
+
+    async def list_tasks(self) -> AsyncIterator[Task]:
+        """The tasks that the other side runs for us, page after page."""
+        cursor: str | None = None
+        seen: set[str | None] = set()
+        while cursor not in seen:
+            seen.add(cursor)
+            method, params = self.dialect.list_tasks(cursor)
+            try:
+                tasks, cursor = self.dialect.lift_tasks(await self.call(method, params))
+            except InvalidShape as wrong:
+                raise RemoteProtocolError(f"{method}: {wrong}") from None
+            for task in tasks:
+                yield task
+            if cursor is None:
+                return
+        raise RemoteProtocolError(f"tasks/list: the cursor {cursor!r} comes again; the list has no end")
+
+
+def _demands_task(tool: Tool | None) -> bool:
+    return tool is not None and tool.execution is not UNSET and tool.execution.task_support == "required"

@@ -1,0 +1,1 @@
+"""The life cycle of tasks; no word of the wire appears here."""

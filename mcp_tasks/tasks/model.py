@@ -1,0 +1,165 @@
+"""What is known of a task, and what can be asked of one.
+
+Facts only. A `TaskRecord` is the receiver's truth, written once per change and never edited in place. It keeps an
+*outcome* (`Returned`, `Raised`, `Stopped`), not a status, so that either era can word it. The verbs are what a
+dialect makes of incoming requests; the rest of the engine matches on these classes and never on a method's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from .._unset import JSON, UNSET, Cursor, JSONObject, Principal, ProgressToken, TaskId, Unset
+from ..errors import Refusal, RequestFailed
+from .state import TERMINAL, TaskState
+
+__all__ = [
+    "Await",
+    "Call",
+    "Cancel",
+    "Get",
+    "List",
+    "Outcome",
+    "Page",
+    "Question",
+    "Raised",
+    "Returned",
+    "Stopped",
+    "TaskRecord",
+    "TaskVerb",
+    "TaskWish",
+]
+
+
+@frozen
+class Returned:
+    """The work gave this result: the very object that a plain request would have been answered with."""
+
+    result: JSONObject
+
+
+@frozen
+class Raised:
+    """The work ended in this error: the very one that a plain request would have been answered with."""
+
+    error: Refusal | RequestFailed
+
+
+@frozen
+class Stopped:
+    """The work was ended from outside before it had an outcome; `reason` is one sentence."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Returned | Raised | Stopped
+
+
+@frozen
+class Question:
+    """Something the work needs to know from the requestor: a request in the other direction."""
+
+    method: str
+    params: JSONObject
+
+
+@frozen(kw_only=True)
+class TaskRecord:
+    """One task, at one moment.
+
+    `created_at` and `updated_at` are seconds since the epoch, recorded when it happened; `updated_at` follows the
+    state and its message. `ttl_ms` counts from `created_at`, None is for ever. `sequence` is the position in its
+    principal's list, given by the store; `version` counts the changes.
+    """
+
+    id: TaskId
+    principal: Principal
+    method: str
+    params: JSONObject
+    created_at: float
+    updated_at: float
+    ttl_ms: int | None
+    poll_interval_ms: int | None
+    state: TaskState = TaskState.WORKING
+    message: str | None = None
+    outcome: Outcome | None = None
+    questions: Mapping[str, Question] = field(factory=dict)
+    """What is asked and not answered, by key."""
+    answers: Mapping[str, JSON] = field(factory=dict)
+    """The journal: what was answered, by key, and what `once` has done. A key is never used again."""
+    sequence: int = 0
+    version: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is over; it then never changes again."""
+        return self.state in TERMINAL
+
+    @property
+    def expires_at(self) -> float | None:
+        """When its lifetime ends, in seconds since the epoch."""
+        return None if self.ttl_ms is None else self.created_at + self.ttl_ms / 1000
+
+
+@frozen
+class Page:
+    """A part of a list, and where the next one starts."""
+
+    records: list[TaskRecord]
+    next_cursor: Cursor | None
+
+
+@frozen
+class TaskWish:
+    """The requestor would like a task, to be kept for `ttl_ms` (UNSET: as we like)."""
+
+    ttl_ms: int | Unset = UNSET
+
+
+@frozen
+class Call:
+    """Do what `method` stands for. `wish` is there if it is to be a task.
+
+    `related` is a task of the requestor's side on whose behalf this is asked; the answer names it again.
+    """
+
+    method: str
+    params: JSONObject
+    wish: TaskWish | None = None
+    progress_token: ProgressToken | None = None
+    meta: JSONObject = field(factory=dict)
+    related: TaskId | None = None
+
+
+@frozen
+class Get:
+    """Say how a task is."""
+
+    id: TaskId
+
+
+@frozen
+class Await:
+    """Say how a task ended, once it has."""
+
+    id: TaskId
+
+
+@frozen
+class List:
+    """Say which tasks there are."""
+
+    cursor: Cursor | None
+
+
+@frozen
+class Cancel:
+    """End a task."""
+
+    id: TaskId
+
+
+TaskVerb: TypeAlias = Get | Await | List | Cancel

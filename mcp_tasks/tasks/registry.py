@@ -1,0 +1,412 @@
+"""The receiver's side of tasks: create, ask, answer, settle once, cancel, watch, expire.
+
+A registry belongs to a peer and knows no connection and no wire. It runs each task's work in a nursery it is given,
+inside a cancel scope of the task's own, and commits every change to its store before anybody is told. Whatever ends
+the work (a result, an error, a panic, a cancel, the end of its lifetime, the nursery's being cancelled), the record
+gets exactly one terminal state, and everybody who waits is woken. Between looking and parking a waiter there is no
+checkpoint, so that no wake-up is lost.
+
+Spec: 2025-11-25 basic/utilities/tasks "Behavior Requirements".
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+import trio
+from attrs import define, evolve, field
+
+from .._unset import JSON, UNSET, Cursor, JSONObject, Principal, TaskId
+from ..clock import Clock
+from ..cursor import CursorSeal
+from ..errors import (
+    InternalError,
+    InvalidCursor,
+    LimitReached,
+    LocalProtocolError,
+    Refusal,
+    RequestFailed,
+    TaskAlreadySettled,
+    TaskExpired,
+    TaskNotFound,
+)
+from ..limits import Limits
+from .model import Call, Outcome, Page, Question, Raised, Returned, Stopped, TaskRecord
+from .state import TaskInput, advance
+from .store import MemoryTaskStore, TaskStore
+
+__all__ = ["TaskRegistry", "mint_task_id"]
+
+logger = logging.getLogger("mcp_tasks.tasks")
+
+_COMMIT_TRIES = 100
+_COMMIT_SECONDS = 5.0  # how long a commit may hold up a cancellation
+_DUE_AT_ONCE = 100
+
+
+def mint_task_id() -> TaskId:
+    """A task id nobody can guess: 128 random bits (T25-139)."""
+    return TaskId(secrets.token_urlsafe(16))
+
+
+_Change: TypeAlias = "tuple[TaskInput | None, Mapping[str, Any]]"
+"""What happens to the state, if anything, and the fields that change with it."""
+
+
+@define(eq=False)
+class _Live:
+    """A task whose work is in this process and not yet over."""
+
+    record: TaskRecord
+    on_change: Callable[[TaskRecord], None]
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
+    changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
+    expired: bool = False
+
+
+class TaskRegistry:
+    """The tasks of one peer.
+
+    `mint_id` and `clock` are injected for tests and for fleets; `cursor_secret` is shared by processes that serve
+    one list.
+    """
+
+    def __init__(
+        self,
+        store: TaskStore | None = None,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        mint_id: Callable[[], TaskId] = mint_task_id,
+        cursor_secret: bytes | None = None,
+    ) -> None:
+        self.store = MemoryTaskStore() if store is None else store
+        self._clock = Clock() if clock is None else clock
+        self._limits = Limits() if limits is None else limits
+        self._mint_id = mint_id
+        self._seal = CursorSeal(cursor_secret)
+        self._live: dict[TaskId, _Live] = {}
+        self._running: dict[Principal, int] = {}
+        self._next_end = math.inf  # no lifetime ends before this
+        self._timers: set[trio.CancelScope] = set()
+
+    @property
+    def live(self) -> int:
+        """How many tasks have work in this process."""
+        return len(self._live)
+
+    def is_live(self, id: TaskId) -> bool:
+        """Whether a task's work is in this process and not over."""
+        return id in self._live
+
+    def journal(self, id: TaskId) -> Mapping[str, JSON]:
+        """What has been answered and noted in a task, by key. Raises `TaskAlreadySettled` once it is over."""
+        return self._living(id).record.answers
+
+    # --- the life of a task ---------------------------------------------------------------------------------------
+
+    async def create(
+        self, call: Call, principal: Principal, *, on_change: Callable[[TaskRecord], None] = lambda record: None
+    ) -> TaskRecord:
+        """Commit a new task for `call`; it works from now on, but nothing runs until `start`.
+
+        `on_change` is called, synchronously, after each later change was committed. Raises `LimitReached`, or
+        whatever the store raises; there is no task then. Cancelled, there is none either.
+        """
+        await self._expire_due()
+        limits = self._limits
+        running = self._running.get(principal, 0)
+        if running >= limits.running_tasks:
+            raise LimitReached(
+                f"Too many unfinished tasks: {running}, the limit is {limits.running_tasks}",
+                "running_tasks",
+                limits.running_tasks,
+            )
+        # Taken before the first checkpoint, so that requests at the same time cannot both have the last place.
+        self._running[principal] = running + 1
+        try:
+            retained = await self.store.count(principal)
+            if retained >= limits.retained_tasks:
+                raise LimitReached(
+                    f"Too many retained tasks: {retained}, the limit is {limits.retained_tasks}",
+                    "retained_tasks",
+                    limits.retained_tasks,
+                )
+            now = self._clock.now()
+            record = await self.store.create(
+                TaskRecord(
+                    id=self._mint_id(),
+                    principal=principal,
+                    method=call.method,
+                    params=call.params,
+                    created_at=now,
+                    updated_at=now,
+                    ttl_ms=self._granted_ttl(call),
+                    poll_interval_ms=limits.poll_interval_ms,
+                )
+            )
+        except BaseException:
+            self._release(principal)
+            raise
+        self._live[record.id] = _Live(record, on_change)
+        self._lifetime_ends(record)
+        logger.info("task %s created: %s for %s, ttl %s ms", record.id, call.method, principal, record.ttl_ms)
+        return record
+
+    def start(self, id: TaskId, work: Callable[[], Awaitable[JSONObject]], nursery: trio.Nursery) -> None:
+        """Run the work of a created task in `nursery`. Its result or its error settles the task."""
+        nursery.start_soon(self._run, self._live[id], work)
+
+    async def report(self, id: TaskId, message: str) -> None:
+        """Set a task's status message. Raises `TaskAlreadySettled`."""
+        await self._advance(self._living(id), lambda record: (None, {"message": message}))
+
+    async def ask(self, id: TaskId, key: str, question: Question) -> None:
+        """Record that the work waits for the answer to a question. Raises `TaskAlreadySettled`.
+
+        Raises `LocalProtocolError` if the key was used before: a key names one question for ever.
+        """
+
+        def change(record: TaskRecord) -> _Change:
+            _check_fresh(record, key)
+            return TaskInput.ASK, {"questions": {**record.questions, key: question}}
+
+        await self._advance(self._living(id), change)
+
+    async def answer(self, id: TaskId, key: str, value: JSON) -> None:
+        """Record an answer; when it was the last that was due, the task works again. Raises `TaskAlreadySettled`."""
+        await self._close_question(id, key, {key: value})
+
+    async def give_up(self, id: TaskId, key: str) -> None:
+        """Record that a question will not be answered. Does nothing if the task is over."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
+            try:
+                await self._close_question(id, key, {})
+            except TaskAlreadySettled:
+                pass
+
+    async def note(self, id: TaskId, key: str, value: JSON) -> None:
+        """Keep a value in the task's journal. Raises `TaskAlreadySettled`, `LocalProtocolError` for a used key."""
+
+        def change(record: TaskRecord) -> _Change:
+            _check_fresh(record, key)
+            return None, {"answers": {**record.answers, key: value}, "updated_at": record.updated_at}
+
+        await self._advance(self._living(id), change)
+
+    async def cancel(self, id: TaskId, principal: Principal, reason: str = "The task was cancelled") -> TaskRecord:
+        """Stop a task: its record is settled first, then its work is cancelled (T25-115).
+
+        Returns the settled record; the work's ``finally`` blocks may still run. Raises `TaskNotFound`,
+        `TaskAlreadySettled`.
+        """
+        record = await self.get(id, principal)
+        live = self._live.get(id)
+        if live is None:
+            raise TaskAlreadySettled(record.id, record.state.value)
+        record = await self._settle(live, Stopped(reason))
+        live.scope.cancel()
+        return record
+
+    # --- looking at tasks -----------------------------------------------------------------------------------------
+
+    async def get(self, id: TaskId, principal: Principal) -> TaskRecord:
+        """The record of a task. Raises `TaskNotFound`, for a foreign task too (T25-142, T25-143)."""
+        await self._expire_due()
+        live = self._live.get(id)
+        record = await self.store.get(id) if live is None else live.record
+        if record is None or record.principal != principal:
+            raise TaskNotFound(id)
+        return record
+
+    async def settled(self, id: TaskId, principal: Principal) -> TaskRecord:
+        """Wait until a task is over, and return its record. Any number may wait, and may give up waiting.
+
+        Raises `TaskNotFound`, or `TaskExpired` if its lifetime ends first.
+        """
+        record = await self.get(id, principal)
+        while not record.settled:
+            live = self._live.get(id)
+            if live is None:
+                # Settled between the look and now, or its work is in another process.
+                return await self.get(id, principal)
+            await live.changed.park()
+            if live.expired:
+                raise TaskExpired(id)
+            record = live.record
+        return record
+
+    async def list(self, principal: Principal, cursor: Cursor | None) -> Page:
+        """The principal's tasks, oldest first, a page at a time. Raises `InvalidCursor`."""
+        await self._expire_due()
+        scope = f"tasks:{principal}"
+        if cursor is None:
+            after = 0
+        else:
+            position = self._seal.open(scope, cursor)
+            if not position.isdecimal():
+                raise InvalidCursor
+            after = int(position)
+        size = self._limits.page_size
+        records = [*await self.store.page(principal, after, size + 1)]
+        if len(records) <= size:
+            return Page(records, None)
+        del records[size:]
+        return Page(records, self._seal.seal(scope, str(records[-1].sequence)))
+
+    async def forget(self, principal: Principal) -> None:
+        """Stop and remove all tasks of a principal that cannot come back."""
+        while records := await self.store.page(principal, 0, _DUE_AT_ONCE):
+            for record in records:
+                await self._end(record, "The requestor has gone")
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    async def keep_time(self) -> None:
+        """End lifetimes when they are over; runs until it is cancelled. Several may run at once."""
+        while True:
+            end = await self.store.next_due()
+            self._next_end = math.inf if end is None else end
+            deadline = math.inf if end is None else self._clock.deadline(end)
+            with trio.CancelScope(deadline=deadline) as timer:
+                self._timers.add(timer)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self._timers.discard(timer)
+            await self._expire_due()
+
+    def _lifetime_ends(self, record: TaskRecord) -> None:
+        end = record.expires_at
+        if end is not None and end < self._next_end:
+            self._next_end = end
+            for timer in self._timers:
+                timer.deadline = self._clock.deadline(end)
+
+    async def _expire_due(self) -> None:
+        now = self._clock.now()
+        if now < self._next_end:
+            return
+        while records := await self.store.due(now, _DUE_AT_ONCE):
+            for record in records:
+                await self._end(record, "The task's lifetime is over")
+        end = await self.store.next_due()
+        self._next_end = math.inf if end is None else end
+
+    async def _end(self, record: TaskRecord, reason: str) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
+            live = self._live.get(record.id)
+            if live is not None:
+                live.expired = True
+                try:
+                    await self._settle(live, Stopped(reason))
+                except TaskAlreadySettled:
+                    live.changed.unpark_all()
+                live.scope.cancel()
+            await self.store.remove(record.id)
+            logger.info("task %s removed: %s", record.id, reason)
+
+    def _granted_ttl(self, call: Call) -> int:
+        wished = UNSET if call.wish is None else call.wish.ttl_ms
+        return self._limits.default_ttl_ms if wished is UNSET else min(wished, self._limits.max_ttl_ms)
+
+    # --- changing tasks -------------------------------------------------------------------------------------------
+
+    async def _run(self, live: _Live, work: Callable[[], Awaitable[JSONObject]]) -> None:
+        outcome: Outcome = Stopped("The task was interrupted: its receiver is shutting down")
+        try:
+            with live.scope:
+                outcome = await self._outcome_of(live, work)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
+                try:
+                    await self._settle(live, outcome)
+                except TaskAlreadySettled as settled:
+                    # Cancelled or expired while it ran: what it came to in the end is thrown away (T25-116).
+                    logger.debug("task %s: late outcome dropped, %s", live.record.id, settled.state)
+
+    async def _outcome_of(self, live: _Live, work: Callable[[], Awaitable[JSONObject]]) -> Outcome:
+        try:
+            return Returned(await work())
+        except (Refusal, RequestFailed) as error:
+            return Raised(error)
+        except Exception:
+            reference = secrets.token_hex(4)
+            logger.exception("task %s: unexpected exception, reference %s", live.record.id, reference)
+            return Raised(InternalError(f"Internal error (reference {reference})"))
+
+    async def _settle(self, live: _Live, outcome: Outcome) -> TaskRecord:
+        given, message = _SETTLES[type(outcome)], None
+        if isinstance(outcome, Raised):
+            message = str(outcome.error.message)
+        elif isinstance(outcome, Stopped):
+            message = outcome.reason
+
+        def change(record: TaskRecord) -> _Change:
+            return given, {
+                "outcome": outcome,
+                "questions": {},
+                "message": record.message if message is None else message,
+            }
+
+        record = await self._advance(live, change)
+        if self._live.pop(record.id, None) is not None:
+            self._release(record.principal)
+        logger.info("task %s %s", record.id, record.state.value)
+        return record
+
+    async def _close_question(self, id: TaskId, key: str, answers: Mapping[str, JSON]) -> None:
+        def change(record: TaskRecord) -> _Change:
+            if key not in record.questions:
+                raise LocalProtocolError(f"task {id}: no open question {key!r}")
+            questions = {k: q for k, q in record.questions.items() if k != key}
+            # With other questions still open the task stays where it is (T25-077).
+            given = None if questions else TaskInput.ANSWER
+            return given, {"questions": questions, "answers": {**record.answers, **answers}}
+
+        await self._advance(self._living(id), change)
+
+    async def _advance(self, live: _Live, change: Callable[[TaskRecord], _Change]) -> TaskRecord:
+        for _ in range(_COMMIT_TRIES):
+            old = live.record
+            if old.settled:
+                raise TaskAlreadySettled(old.id, old.state.value)
+            given, edits = change(old)
+            state = old.state if given is None else advance(old.state, given)
+            new = evolve(old, state=state, version=old.version + 1, **{"updated_at": self._clock.now(), **edits})
+            if await self.store.replace(new):
+                live.record = new
+                live.changed.unpark_all()
+                live.on_change(new)
+                return new
+            # Somebody else was quicker: look again at what the record is now.
+            current = await self.store.get(old.id)
+            if current is None:
+                raise TaskExpired(old.id)
+            live.record = current
+        raise InternalError(f"Task {live.record.id} is changed by too many at once")
+
+    def _living(self, id: TaskId) -> _Live:
+        live = self._live.get(id)
+        if live is None:
+            raise TaskAlreadySettled(id, "over")
+        return live
+
+    def _release(self, principal: Principal) -> None:
+        left = self._running[principal] - 1
+        if left:
+            self._running[principal] = left
+        else:
+            del self._running[principal]
+
+
+def _check_fresh(record: TaskRecord, key: str) -> None:
+    if key in record.questions or key in record.answers:
+        raise LocalProtocolError(f"task {record.id}: the key {key!r} was used before")
+
+
+_SETTLES = {Returned: TaskInput.RETURN, Raised: TaskInput.RAISE, Stopped: TaskInput.STOP}

@@ -1,0 +1,159 @@
+"""Where task records are kept.
+
+A store keeps facts and hands them out; it decides nothing. Each change replaces a whole record, on condition that
+nobody else changed it meanwhile, so that the state machine has the last word even when several parties write. All
+stores pass the one test body in `mcp_tasks.testing.check_task_store`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from attrs import evolve
+from sortedcontainers import SortedDict
+
+from .._unset import Principal, TaskId
+from ..errors import LocalProtocolError
+from .model import TaskRecord
+
+__all__ = ["MemoryTaskStore", "TaskStore"]
+
+
+class TaskStore(ABC):
+    """The contract. Every method may be a checkpoint; none leaves half a change when it is cancelled."""
+
+    @abstractmethod
+    async def create(self, record: TaskRecord) -> TaskRecord:
+        """Keep a new record; returns it with its `sequence`. Once this returns, the record is a fact.
+
+        Sequences grow within a principal and are not used twice. Raises `LocalProtocolError` if the id exists.
+        """
+
+    @abstractmethod
+    async def get(self, id: TaskId) -> TaskRecord | None:
+        """The record as it was last committed, expired or not; None if there is none."""
+
+    @abstractmethod
+    async def replace(self, new: TaskRecord) -> bool:
+        """Put `new` in the place of the version before it; True if that was done.
+
+        False, and nothing is changed, if the record kept is not at ``new.version - 1`` or is gone: read it again.
+        """
+
+    @abstractmethod
+    async def remove(self, id: TaskId) -> None:
+        """Forget a record; nothing happens if there is none."""
+
+    @abstractmethod
+    async def page(self, principal: Principal, after: int, limit: int) -> Sequence[TaskRecord]:
+        """Up to `limit` records of a principal with a `sequence` above `after`, in order."""
+
+    @abstractmethod
+    async def count(self, principal: Principal) -> int:
+        """How many records a principal has, expired ones not yet removed included."""
+
+    @abstractmethod
+    async def due(self, now: float, limit: int) -> Sequence[TaskRecord]:
+        """Up to `limit` records whose lifetime has ended by `now`, the oldest end first."""
+
+    @abstractmethod
+    async def next_due(self) -> float | None:
+        """When the next lifetime ends, in seconds since the epoch; None if none will."""
+
+
+class MemoryTaskStore(TaskStore):
+    """Keeps records in this process; they go with it. No method is a checkpoint.
+
+    `get`, `create`, `replace` and `remove` cost the same however many records there are, up to a logarithm.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[TaskId, TaskRecord] = {}
+        self._by_principal: dict[Principal, SortedDict[int, TaskId]] = {}
+        self._last_sequence: dict[Principal, int] = {}
+        self._ends: list[tuple[float, TaskId]] = []  # a heap; entries of removed records are skipped when they surface
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def records(self) -> list[TaskRecord]:
+        """All records, whoever's they are."""
+        return list(self._records.values())
+
+    async def create(self, record: TaskRecord) -> TaskRecord:
+        if record.id in self._records:
+            raise LocalProtocolError(f"there is a task {record.id} already")
+        principal = record.principal
+        # Never below the time in microseconds: a principal whose counter was forgotten with its last task does not
+        # start again under the positions of cursors that are still about.
+        sequence = max(self._last_sequence.get(principal, 0) + 1, int(record.created_at * 1_000_000))
+        self._last_sequence[principal] = sequence
+        record = evolve(record, sequence=sequence)
+        self._records[record.id] = record
+        index = self._by_principal.get(principal)
+        if index is None:
+            index = self._by_principal[principal] = SortedDict()
+        index[sequence] = record.id
+        if record.expires_at is not None:
+            heapq.heappush(self._ends, (record.expires_at, record.id))
+        return record
+
+    async def get(self, id: TaskId) -> TaskRecord | None:
+        return self._records.get(id)
+
+    async def replace(self, new: TaskRecord) -> bool:
+        current = self._records.get(new.id)
+        if current is None or current.version != new.version - 1:
+            return False
+        self._records[new.id] = new
+        if new.expires_at is not None and new.expires_at != current.expires_at:
+            heapq.heappush(self._ends, (new.expires_at, new.id))
+        return True
+
+    async def remove(self, id: TaskId) -> None:
+        record = self._records.pop(id, None)
+        if record is None:
+            return
+        index = self._by_principal[record.principal]
+        del index[record.sequence]
+        if not index:
+            # A principal may be one connection: nothing of it stays when its last task has gone.
+            del self._by_principal[record.principal]
+            del self._last_sequence[record.principal]
+        if len(self._ends) > 2 * len(self._records) + 64:
+            self._ends = [(r.expires_at, r.id) for r in self._records.values() if r.expires_at is not None]
+            heapq.heapify(self._ends)
+
+    async def page(self, principal: Principal, after: int, limit: int) -> Sequence[TaskRecord]:
+        index = self._by_principal.get(principal)
+        if index is None:
+            return []
+        first = index.bisect_right(after)
+        return [self._records[id] for id in index.values()[first : first + limit]]
+
+    async def count(self, principal: Principal) -> int:
+        return len(self._by_principal.get(principal, ()))
+
+    async def due(self, now: float, limit: int) -> Sequence[TaskRecord]:
+        found: dict[TaskId, TaskRecord] = {}
+        ends = self._ends
+        while ends and ends[0][0] <= now and len(found) < limit:
+            _, id = heapq.heappop(ends)
+            record = self._records.get(id)
+            if record is not None and record.expires_at is not None and record.expires_at <= now:
+                found[id] = record
+        for record in found.values():
+            # Still there until it is removed: a caller that is cancelled in between must find it again.
+            heapq.heappush(ends, (record.expires_at or 0.0, record.id))
+        return list(found.values())
+
+    async def next_due(self) -> float | None:
+        while self._ends:
+            end, id = self._ends[0]
+            record = self._records.get(id)
+            if record is not None and record.expires_at == end:
+                return end
+            heapq.heappop(self._ends)
+        return None

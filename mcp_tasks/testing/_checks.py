@@ -1,0 +1,220 @@
+"""Checks that whoever writes a transport or a store can run over it: the contract, duty by duty.
+
+Each raises AssertionError with the duty that was broken. Both must run inside trio; neither sleeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+import trio.testing
+from attrs import evolve
+
+from .._unset import Principal, TaskId
+from ..abc import Transport
+from ..errors import ConnectionClosed, LocalProtocolError
+from ..tasks.model import Returned, TaskRecord
+from ..tasks.state import TaskState
+from ..tasks.store import TaskStore
+from ..wire.jsonrpc import Message, Notification, Request, Response
+
+__all__ = ["check_task_store", "check_transport"]
+
+
+_DUTY_SECONDS = 60  # no duty takes long; one that hangs should say which it was
+
+
+async def check_transport(make_pair: Callable[[], Awaitable[tuple[Transport, Transport]]]) -> None:
+    """Check two joined transports, of which `make_pair` makes fresh ones for each duty."""
+    for duty in (
+        _carries_messages_in_order,
+        _carries_large_messages,
+        _batches_what_was_queued,
+        _refuses_what_is_no_json,
+        _loses_nothing_when_receive_is_cancelled,
+        _says_when_the_other_side_is_gone,
+        _can_be_closed_twice,
+    ):
+        for swapped in (False, True):
+            ends = await make_pair()
+            left, right = ends[::-1] if swapped else ends
+            try:
+                with trio.fail_after(_DUTY_SECONDS):
+                    await duty(left, right)
+            finally:
+                await left.aclose()
+                await right.aclose()
+
+
+async def _collect(transport: Transport, count: int) -> list[object]:
+    found: list[object] = []
+    while len(found) < count:
+        found += await transport.receive()
+    return found
+
+
+async def _carries_messages_in_order(left: Transport, right: Transport) -> None:
+    sent: list[Message] = [
+        Request(1, "a", {"text": "é\n\u2028"}),
+        Notification("b"),
+        Response("x", {}),
+        Request("1", "c"),
+    ]
+    for message in sent:
+        left.send(message)
+    await left.flush()
+    assert left.backlog == 0, "nothing is left after a flush that was read"
+    assert await _collect(right, len(sent)) == sent, "messages arrive as they were sent, in order"
+
+
+async def _carries_large_messages(left: Transport, right: Transport) -> None:
+    message = Response(1, {"text": "x" * 3_000_000})
+    async with trio.open_nursery() as nursery:
+        left.send(message)
+        assert left.backlog >= 3_000_000, "the backlog counts what is queued"
+        nursery.start_soon(left.flush)
+        assert await _collect(right, 1) == [message], "a large message arrives whole"
+
+
+async def _batches_what_was_queued(left: Transport, right: Transport) -> None:
+    async with trio.open_nursery() as nursery:
+        for number in range(1000):
+            left.send(Notification("n", {"number": number}))
+        nursery.start_soon(left.flush)
+        found = await _collect(right, 1000)
+    assert [message.params["number"] for message in found] == list(range(1000)), "many at once stay in order"  # type: ignore[attr-defined]
+
+
+async def _refuses_what_is_no_json(left: Transport, right: Transport) -> None:
+    left.send(Notification("before"))
+    try:
+        left.send(Response(1, {"set": object()}))
+    except (TypeError, ValueError):
+        pass
+    else:
+        raise AssertionError("a value that is no JSON is refused by send")
+    left.send(Notification("after"))
+    await left.flush()
+    found = await _collect(right, 2)
+    assert found == [Notification("before"), Notification("after")], "a refused message leaves no trace"
+
+
+async def _loses_nothing_when_receive_is_cancelled(left: Transport, right: Transport) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await right.receive()
+    assert scope.cancelled_caught, "receive is a checkpoint"
+    left.send(Notification("kept"))
+    await left.flush()
+    assert await _collect(right, 1) == [Notification("kept")], "a cancelled receive loses nothing"
+
+
+async def _says_when_the_other_side_is_gone(left: Transport, right: Transport) -> None:
+    left.send(Notification("last"))
+    await left.flush()
+    await left.aclose()
+    assert await _collect(right, 1) == [Notification("last")], "what was sent before the end still arrives"
+    try:
+        await right.receive()
+    except ConnectionClosed:
+        return
+    raise AssertionError("receive raises ConnectionClosed at the end")
+
+
+async def _can_be_closed_twice(left: Transport, right: Transport) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await left.aclose()
+    await left.aclose()
+
+
+async def check_task_store(make_store: Callable[[], Awaitable[TaskStore]]) -> None:
+    """Check a task store, of which `make_store` makes a fresh and empty one for each duty."""
+    for duty in (
+        _creates_once,
+        _replaces_only_what_it_saw,
+        _forgets,
+        _lists_in_order,
+        _finds_what_is_due,
+    ):
+        await duty(await make_store())
+
+
+def _record(name: str, *, principal: str = "ada", ttl_ms: int | None = 1000, created_at: float = 100.0) -> TaskRecord:
+    return TaskRecord(
+        id=TaskId(name),
+        principal=Principal(principal),
+        method="tools/call",
+        params={"name": name},
+        created_at=created_at,
+        updated_at=created_at,
+        ttl_ms=ttl_ms,
+        poll_interval_ms=500,
+    )
+
+
+async def _creates_once(store: TaskStore) -> None:
+    assert await store.get(TaskId("a")) is None, "an unknown id is None"
+    record = await store.create(_record("a"))
+    assert record.sequence > 0, "a created record has its sequence"
+    assert await store.get(record.id) == record, "a created record is there at once"
+    try:
+        await store.create(_record("a"))
+    except LocalProtocolError:
+        pass
+    else:
+        raise AssertionError("an id exists once")
+    assert await store.count(record.principal) == 1
+
+
+async def _replaces_only_what_it_saw(store: TaskStore) -> None:
+    record = await store.create(_record("a"))
+    done = evolve(record, state=TaskState.RETURNED, outcome=Returned({"n": 1}), version=record.version + 1)
+    assert await store.replace(done), "the next version takes the place of the one before"
+    assert await store.get(record.id) == done
+    late = evolve(record, message="late", version=record.version + 1)
+    assert not await store.replace(late), "a change to an older version is not made"
+    assert await store.get(record.id) == done, "and leaves the record alone"
+    assert not await store.replace(_record("b")), "what is not there is not replaced"
+
+
+async def _forgets(store: TaskStore) -> None:
+    record = await store.create(_record("a"))
+    await store.remove(record.id)
+    await store.remove(record.id)
+    assert await store.get(record.id) is None, "a removed record is gone"
+    assert await store.count(record.principal) == 0
+    assert await store.page(record.principal, 0, 10) == []
+    assert await store.next_due() is None, "and so is its end of life"
+    assert not await store.replace(evolve(record, version=record.version + 1)), "and does not come back"
+    again = await store.create(evolve(_record("b"), created_at=200.0))
+    assert again.sequence > record.sequence, "positions are not used again"
+
+
+async def _lists_in_order(store: TaskStore) -> None:
+    mine = [await store.create(_record(f"a{number}")) for number in range(7)]
+    await store.create(_record("other", principal="bob"))
+    ada = mine[0].principal
+    assert await store.page(ada, 0, 3) == mine[:3], "a page has the oldest first"
+    assert await store.page(ada, mine[2].sequence, 10) == mine[3:], "and goes on after a position"
+    await store.remove(mine[2].id)
+    await store.remove(mine[4].id)
+    rest = [mine[3], mine[5], mine[6]]
+    assert await store.page(ada, mine[2].sequence, 10) == rest, "also after a position that is gone"
+    assert await store.count(ada) == 5
+    assert [record.id for record in await store.page(Principal("bob"), 0, 10)] == ["other"], "each has their own"
+
+
+async def _finds_what_is_due(store: TaskStore) -> None:
+    late = await store.create(_record("late", ttl_ms=9000))
+    soon = await store.create(_record("soon", ttl_ms=1000))
+    await store.create(_record("never", ttl_ms=None))
+    assert await store.next_due() == 101.0
+    assert await store.due(100.9, 10) == [], "not before its time"
+    assert await store.due(101.0, 10) == [soon], "at its time"
+    assert await store.due(101.0, 10) == [soon], "and until it is removed"
+    assert await store.due(200.0, 1) == [soon], "the oldest end first, no more than asked for"
+    await store.remove(soon.id)
+    assert await store.next_due() == 109.0
+    assert await store.due(200.0, 10) == [late]

@@ -1,0 +1,1 @@
+"""Streams and processes; nothing here knows of tasks or peers."""

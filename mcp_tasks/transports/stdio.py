@@ -1,0 +1,102 @@
+"""Serving over our own standard input and output.
+
+Spec: basic/transports "stdio": the server MUST NOT write anything to its stdout that is not a valid MCP message. So
+nothing else can: for as long as the transport lives, it alone holds the real stdout. The other end of it, launching a
+server as a process, is `mcp_tasks.transports.processes`, whose names are here as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+
+import trio
+
+from ..limits import Limits
+from .descriptors import enlarge_pipe, open_reader, open_writer, private_copy
+from .lines import LineTransport
+from .processes import DEFAULT_ENV, ProcessTransport, Shutdown, open_process
+
+__all__ = ["DEFAULT_ENV", "ProcessTransport", "Shutdown", "open_process", "own_stdio"]
+
+_taken = False
+
+
+@asynccontextmanager
+async def own_stdio(*, limits: Limits | None = None) -> AsyncIterator[LineTransport]:
+    """A transport over this process's stdin and stdout, which nothing else can reach meanwhile.
+
+    The transport works on descriptors of its own. Until the block is left, descriptor 1 and `sys.stdout` are stderr,
+    so that a stray ``print``, a C library or a child process writes there; descriptor 0 is ``/dev/null``. All of it
+    is put back then. Pipes, sockets, terminals, regular files and ``/dev/null`` will do.
+
+    Raises OSError if stdin or stdout is not open, RuntimeError if they are being served already: they belong to the
+    process. Leaving closes the transport and waits for nothing, so flush before; the other side sees the end of the
+    stream when this process exits, for only then the real stdout is closed.
+    """
+    with _claimed(), ExitStack() as undo:
+        real_in = _kept(undo, 0, "input")
+        real_out = _kept(undo, 1, "output")
+        reader = open_reader(private_copy(real_in))
+        writer = open_writer(private_copy(real_out))
+        enlarge_pipe(real_in)
+        enlarge_pipe(real_out)
+        transport = LineTransport(writer, reader, limits=limits)
+        try:
+            with _diverted(real_in, real_out):
+                yield transport
+        finally:
+            with trio.CancelScope(shield=True):
+                await transport.aclose()
+
+
+@contextmanager
+def _claimed() -> Iterator[None]:
+    global _taken
+    if _taken:
+        raise RuntimeError("standard input and output are being served already")
+    _taken = True
+    try:
+        yield
+    finally:
+        _taken = False
+
+
+def _kept(undo: ExitStack, fd: int, name: str) -> int:
+    try:
+        copy = os.dup(fd)
+    except OSError as error:
+        raise OSError(error.errno, f"standard {name} is not open") from None
+    undo.callback(os.close, copy)
+    return copy
+
+
+@contextmanager
+def _diverted(real_in: int, real_out: int) -> Iterator[None]:
+    null = os.open(os.devnull, os.O_RDWR)
+    stdout = sys.stdout
+    try:
+        try:
+            os.dup2(2, 1)
+        except OSError:  # there is no stderr
+            os.dup2(null, 1)
+        os.dup2(null, 0)
+        # Printed before but not written yet: it is no message either.
+        _flush(stdout)
+        sys.stdout = sys.stderr
+        yield
+    finally:
+        _flush(stdout)
+        if sys.stdout is sys.stderr:
+            sys.stdout = stdout
+        os.dup2(real_out, 1)
+        os.dup2(real_in, 0)
+        os.close(null)
+
+
+def _flush(stream: object) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        stream.flush()  # type: ignore[attr-defined]

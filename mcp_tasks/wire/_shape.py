@@ -1,0 +1,34 @@
+"""What every wire shape inherits: comparison and a repr that leaves out what is not there.
+
+attrs would compile these for each class; with some seventy classes that is a third of this package's import time, so
+they are written once. The shapes use ``@frozen(eq=False, repr=False)`` for that reason. This module may not know any
+shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from .._unset import UNSET
+
+__all__ = ["Shape"]
+
+
+class Shape:
+    """The base of the wire shapes. Shapes compare by class and fields, and have no hash, since they hold plain JSON."""
+
+    __slots__ = ()
+
+    __attrs_attrs__: ClassVar[Any]
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return all(getattr(self, a.name) == getattr(other, a.name) for a in self.__attrs_attrs__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        fields = ((a.name, getattr(self, a.name)) for a in self.__attrs_attrs__)
+        given = (f"{name}={value!r}" for name, value in fields if value is not UNSET and (name != "extra" or value))
+        return f"{self.__class__.__name__}({', '.join(given)})"

@@ -1,0 +1,185 @@
+"""Install the official SDKs that the interoperability tests talk to.
+
+Run it with any Python from 3.10 on; it needs only the standard library, plus ``node`` and ``npm``.
+It creates two directories below the repository root (or below ``$MCP_TASKS_PEERS``):
+
+* ``.peers/mcp130``  a virtual environment with the Python SDK,
+* ``.peers/npm``     a ``node_modules`` with the TypeScript SDK and its "everything" server.
+
+Each holds a stamp with the pins it was built from. A matching stamp makes a second run a no-op, a
+changed pin rebuilds. Imported as a module, it tells where things are; `ensure` installs them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+PYTHON_PINS = ["mcp==1.30.0"]
+NPM_PINS = {
+    "@modelcontextprotocol/sdk": "1.32.2",
+    "@modelcontextprotocol/server-everything": "2026.8.31",
+}
+ATTEMPTS = 3
+STAMP = ".pins.json"
+
+
+class PeersError(Exception):
+    """The peers cannot be installed; the message is one line for a human."""
+
+
+def peers_dir() -> Path:
+    """The directory holding everything that is installed."""
+    override = os.environ.get("MCP_TASKS_PEERS")
+    return Path(override).expanduser().resolve() if override else ROOT / ".peers"
+
+
+def python_130() -> Path:
+    """The interpreter of the environment with mcp 1.30."""
+    venv = peers_dir() / "mcp130"
+    return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
+
+
+def node_modules() -> Path:
+    """The ``node_modules`` with the npm packages."""
+    return peers_dir() / "npm" / "node_modules"
+
+
+def node() -> str:
+    """The ``node`` executable."""
+    return _tool("node")
+
+
+def everything_command() -> list[str]:
+    """Command line of the npm "everything" server on stdio."""
+    package = node_modules() / "@modelcontextprotocol" / "server-everything"
+    return [node(), str(package / "dist" / "index.js"), "stdio"]
+
+
+def npm_server_command() -> list[str]:
+    """Command line of our server on the npm SDK."""
+    return [node(), str(HERE / "npm_server.mjs"), str(peers_dir())]
+
+
+def python_server_command() -> list[str]:
+    """Command line of our server on the Python SDK."""
+    return [str(python_130()), str(HERE / "python_server.py")]
+
+
+def python_client_command(
+    scenario: str, server: Sequence[str], *, timeout: float = 30.0
+) -> list[str]:
+    """Command line of our client on the Python SDK, playing `scenario` against `server`."""
+    client = [str(python_130()), str(HERE / "python_client.py"), "--timeout", str(timeout)]
+    return [*client, scenario, "--", *server]
+
+
+def installed() -> bool:
+    """Whether both halves are there and built from the current pins."""
+    return _stamped(peers_dir() / "mcp130", PYTHON_PINS) and _stamped(peers_dir() / "npm", NPM_PINS)
+
+
+def ensure() -> None:
+    """Install what is missing or out of date; raise `PeersError` if that is impossible."""
+    if installed():
+        return
+    for tool in ("node", "npm"):
+        _tool(tool)
+    peers_dir().mkdir(parents=True, exist_ok=True)
+    (peers_dir() / ".gitignore").write_text("*\n")
+    with _lock(peers_dir() / ".lock"):
+        _build(peers_dir() / "mcp130", PYTHON_PINS, _install_python)
+        _build(peers_dir() / "npm", NPM_PINS, _install_npm)
+
+
+def _build(target: Path, pins: object, install: Callable[[Path], None]) -> None:
+    """(Re)create one directory unless its stamp says it is current."""
+    if _stamped(target, pins):
+        return
+    if target.exists():
+        shutil.rmtree(target)
+    install(target)
+    (target / STAMP).write_text(json.dumps(pins))
+
+
+def _install_python(target: Path) -> None:
+    if not all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")):
+        raise PeersError("this Python has no venv/ensurepip (a separate package on some systems)")
+    _run([sys.executable, "-m", "venv", str(target)], attempts=1)
+    pip = [str(python_130()), "-m", "pip", "--disable-pip-version-check"]
+    _run([*pip, "install", "--quiet", *PYTHON_PINS])
+
+
+def _install_npm(target: Path) -> None:
+    target.mkdir(parents=True)
+    manifest = {"private": True, "dependencies": NPM_PINS}
+    (target / "package.json").write_text(json.dumps(manifest, indent=2))
+    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    _run([_tool("npm"), "install", "--prefix", str(target), *quiet])
+
+
+def _stamped(target: Path, pins: object) -> bool:
+    try:
+        return json.loads((target / STAMP).read_text()) == pins
+    except (OSError, ValueError):
+        return False
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise PeersError(f"{name} was not found on PATH")
+    return path
+
+
+def _run(command: list[str], *, attempts: int = ATTEMPTS) -> None:
+    """Run a command, again after a pause if it fails: networks are flaky."""
+    for attempt in range(1, attempts + 1):
+        done = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        if done.returncode == 0:
+            return
+        if attempt < attempts:
+            time.sleep(2 * attempt)
+    output = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
+    name = f"{Path(command[0]).name} {' '.join(command[1:3])}"
+    raise PeersError(f"`{name} ...` failed {attempts} time(s): {output[-1]}")
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Keep two simultaneous installs apart, where the platform has `fcntl`."""
+    with path.open("w") as file:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> int:
+    """Install and say where things are."""
+    try:
+        ensure()
+        versions = [*PYTHON_PINS, *(f"{name}@{pin}" for name, pin in NPM_PINS.items())]
+    except PeersError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{peers_dir()}: {', '.join(versions)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
