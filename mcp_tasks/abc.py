@@ -47,6 +47,13 @@ class Transport(ABC):
         Raises `ConnectionClosed` when it cannot. Cancelled, it may have written a part: only closing may follow.
         """
 
+    def try_flush(self) -> bool:
+        """Write what can be written without waiting; True if nothing is queued then. Raises nothing.
+
+        A transport that cannot tell need not override this: the queue is flushed in a moment anyway.
+        """
+        return False
+
     @property
     @abstractmethod
     def backlog(self) -> int:

@@ -52,7 +52,7 @@ from ..wire.utilities import LoggingLevel
 from ._wait import Bell, OnProgress
 from .calls import Caller, Pending
 from .handles import SavedTask, TaskHandle
-from .service import Service
+from .service import Served, Service
 from .verbs import Verbs
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Connection(Verbs):
         """Whether that tells requestors apart, so that tasks may be listed."""
         self.limits: Limits = peer.limits
         self.nursery = nursery
-        self.session: Session[Pending, trio.CancelScope] = Session()
+        self.session: Session[Pending, Served] = Session()
         self.dialect: Dialect = LATEST_HANDSHAKE
         """What is spoken; the newest revision until the handshake says otherwise."""
         self.opened = False
@@ -247,8 +247,8 @@ class Connection(Verbs):
         self._why = why
         calls, serving = self.session.close()
         self.caller.lost(calls, why)
-        for scope in serving:
-            scope.cancel()
+        for job in serving:
+            job.cancel()
         self._drained.unpark_all()
         self._dirty.ring()
         self._ready.set()
@@ -266,19 +266,34 @@ class Connection(Verbs):
         """Whether the other side has left so much unread that senders wait."""
         return self._transport.backlog > self.limits.backlog_bytes
 
-    def post(self, message: Message, related_to: RequestId | None = None) -> None:
-        """Queue a message. Raises `ConnectionClosed`, and TypeError or ValueError for what is no JSON."""
+    def post(self, message: Message, related_to: RequestId | None = None, *, written: bool = True) -> None:
+        """Queue a message. Raises `ConnectionClosed`, and TypeError or ValueError for what is no JSON.
+
+        It is written soon, unless `written` is false: then whoever posts calls `write_now` or `write_soon`.
+        """
         if self.session.closed:
             raise ConnectionClosed(self._why)
         self._transport.send(message, related_to=related_to)
-        self._dirty.ring()
+        if written:
+            self._dirty.ring()
         if self._transport.backlog > self.limits.max_backlog_bytes:
             self._why = "the other side does not read"
             logger.warning("%r: %s: %d bytes wait", self, self._why, self._transport.backlog)
             self.nursery.start_soon(self.aclose, self._why)
 
+    def write_now(self) -> None:
+        """Write what is queued as far as that goes without waiting, and the rest soon."""
+        if self._transport.backlog and not self._transport.try_flush():
+            self._dirty.ring()
+
+    def write_soon(self) -> None:
+        """Have the writer write what is queued, once it runs."""
+        if self._transport.backlog:
+            self._dirty.ring()
+
     async def drained(self) -> None:
         """Wait until the other side has read enough, or the connection has ended."""
+        self.write_soon()
         while self.crowded and not self.closed:
             await self._drained.park()
 
@@ -329,10 +344,10 @@ class Connection(Verbs):
             case Progressed():
                 self.caller.progressed(notice)
             case Withdrawn(id, reason):
-                scope = self.session.abandon(id)
-                if scope is not None:
+                job = self.session.abandon(id)
+                if job is not None:
                     logger.debug("%r: request %r was cancelled: %s", self, id, reason)
-                    scope.cancel()
+                    job.cancel()
             case TaskChanged(task):
                 if (handle := self.handles.get(task.task_id)) is not None:
                     try:

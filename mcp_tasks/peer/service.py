@@ -1,8 +1,7 @@
 """The requests we receive: finding who serves them, running that, and answering once.
 
 The receiver's half of a connection, for plain requests and for tasks. It matches on what a dialect made of a request
-and never on a method. Each request runs in a task of its own inside a cancel scope that `notifications/cancelled`
-finds; whatever a handler raises ends up as one error response, and only the log sees what was not meant for the other
+and never on a method. Each request is a job that `notifications/cancelled` finds; whatever a handler raises ends up as one error response, and only the log sees what was not meant for the other
 side.
 
 Spec: 2025-11-25 basic/utilities/tasks; basic/utilities/cancellation.
@@ -31,8 +30,9 @@ from ..errors import (
     RequestFailed,
     TaskAlreadySettled,
 )
-from ..tasks.model import Await, Call, Cancel, Get, List, TaskRecord
+from ..tasks.model import Await, Call, Cancel, Get, List, TaskRecord, TaskVerb
 from ..wire.jsonrpc import ErrorResponse, Request, Response
+from ._workers import Job, Workers
 from .contexts import Context, LiveDelivery, TaskDelivery
 from .handlers import Handler, Middleware
 from .links import Link
@@ -40,7 +40,7 @@ from .links import Link
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Service", "explain"]
+__all__ = ["Served", "Service", "explain"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
@@ -54,6 +54,17 @@ def explain(error: BaseException, what: str) -> Refusal | RequestFailed:
     return InternalError(f"Internal error (reference {reference})")
 
 
+class Served(Job):
+    """A request on its way to its answer."""
+
+    __slots__ = ("id", "incoming")
+
+    def __init__(self, id: RequestId, incoming: Call | TaskVerb) -> None:
+        super().__init__()
+        self.id = id
+        self.incoming = incoming
+
+
 class Service:
     """Serves the requests of one connection."""
 
@@ -62,6 +73,9 @@ class Service:
         self._session = connection.session
         self._table = connection.peer.table
         self._registry = connection.peer.tasks
+        self._workers: Workers[Served] = Workers(
+            connection.nursery, self._serve, write_now=connection.write_now, write_soon=connection.write_soon
+        )
 
     def accept(self, request: Request) -> None:
         """Serve a request that the session has accepted. Not a checkpoint."""
@@ -81,44 +95,42 @@ class Service:
         except Exception as error:
             self._refuse(request.id, None, explain(error, request.method))
             return
-        scope = trio.CancelScope()
-        self._session.serving(request.id, scope)
         if isinstance(incoming, Ping):
-            self._answer(request.id, scope, {})
+            self._answer(request.id, None, {})
         elif isinstance(incoming, Open):
             # At once, so that whatever follows in the same chunk finds the connection open.
             try:
-                self._answer(request.id, scope, connection.open(incoming))
+                self._answer(request.id, None, connection.open(incoming))
             except Refusal as refusal:
-                self._refuse(request.id, scope, refusal)
+                self._refuse(request.id, None, refusal)
         else:
-            connection.nursery.start_soon(self._serve, request, incoming, scope)
+            job = Served(request.id, incoming)
+            self._session.serving(request.id, job)
+            self._workers.put(job)
 
-    async def _serve(self, request: Request, incoming: Incoming, scope: trio.CancelScope) -> None:
-        with scope:
-            try:
-                match incoming:
-                    case Call():
-                        result = await self._call(incoming, request.id, scope)
-                    case Get(id):
-                        result = self._dialect.lower_task(await self._registry.get(id, self._principal))
-                    case Await(id):
-                        result = await self._await(id)
-                    case Cancel(id):
-                        result = self._dialect.lower_task(await self._cancel(id))
-                    case List(cursor):
-                        self._may_list()
-                        result = self._dialect.lower_page(await self._registry.list(self._principal, cursor))
-                    case _:
-                        raise MethodNotFound(f"Method not found: {request.method}")
-                if result is not None:
-                    self._answer(request.id, scope, result)
-            except Exception as error:
-                self._refuse(request.id, scope, explain(error, request.method))
-            if self._connection.crowded:
-                await self._connection.drained()
-        # Cancelled: by the other side, and it is off the table already; or with the connection, and nobody reads.
-        self._session.settle(request.id, scope)
+    async def _serve(self, job: Served) -> None:
+        try:
+            match job.incoming:
+                case Call():
+                    result = await self._call(job.incoming, job)
+                case Get(id):
+                    result = self._dialect.lower_task(await self._registry.get(id, self._principal))
+                case Await(id):
+                    result = await self._await(id)
+                case Cancel(id):
+                    result = self._dialect.lower_task(await self._cancel(id))
+                case List(cursor):
+                    self._may_list()
+                    result = self._dialect.lower_page(await self._registry.list(self._principal, cursor))
+            if result is not None:
+                self._answer(job.id, job, result)
+        except Exception as error:
+            self._refuse(job.id, job, explain(error, f"request {job.id!r}"))
+        finally:
+            # Cancelled: by the other side, and it is off the table already; or with the connection, and nobody reads.
+            self._session.settle(job.id, job)
+        if self._connection.crowded:
+            await self._connection.drained()
 
     @property
     def _dialect(self) -> Any:
@@ -130,7 +142,7 @@ class Service:
 
     # --- plain requests -------------------------------------------------------------------------------------------
 
-    async def _call(self, call: Call, id: RequestId, scope: trio.CancelScope) -> JSONObject | None:
+    async def _call(self, call: Call, job: Served) -> JSONObject | None:
         connection, method = self._connection, call.method
         handler = self._table.requests.get(method)
         if handler is None:
@@ -143,13 +155,13 @@ class Service:
             if call.wish is not None:
                 if policy == "forbidden":
                     raise MethodNotFound(f"{_what(call)} cannot be run as a task")
-                await self._create(call, handler, params, id, scope)
+                await self._create(call, handler, params, job)
                 return None
             if policy == "required":
                 if callable(handler.policy):
                     raise MethodNotFound(f"{_what(call)} can only be run as a task")
                 raise InvalidRequest(f"Task augmentation required for {method} requests")
-        context = Context(call, connection.principal, LiveDelivery(connection, id))
+        context = Context(call, connection.principal, LiveDelivery(connection, job.id))
         result = await self._run(handler, context, params if handler.lifted else call.params)
         return self._lower(method, result, call.related)
 
@@ -170,13 +182,12 @@ class Service:
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
-    async def _create(self, call: Call, handler: Handler, params: Any, id: RequestId, scope: trio.CancelScope) -> None:
+    async def _create(self, call: Call, handler: Handler, params: Any, job: Served) -> None:
         connection, registry = self._connection, self._registry
         link = Link(connection)
-        with trio.CancelScope(shield=True):
-            # Committed before it is announced, and not left half way when the other side withdraws meanwhile.
-            record = await registry.create(call, connection.principal, on_change=partial(self._changed, link))
-        if scope.cancel_called:
+        # Committed before it is announced (a store makes that whole or not at all, even when it is cancelled).
+        record = await registry.create(call, connection.principal, on_change=partial(self._changed, link))
+        if job.cancelled:
             await self._stop(record)
             return
         connection.peer.links[record.id] = link
@@ -193,7 +204,7 @@ class Service:
             finally:
                 connection.peer.links.pop(record.id, None)
 
-        self._answer(id, scope, connection.dialect.lower_created(record, handler.immediate(params)))
+        self._answer(job.id, job, connection.dialect.lower_created(record, handler.immediate(params)))
         registry.start(record.id, work, connection.task_nursery())
 
     async def _stop(self, record: TaskRecord) -> None:
@@ -227,19 +238,19 @@ class Service:
 
     # --- answers --------------------------------------------------------------------------------------------------
 
-    def _answer(self, id: RequestId, scope: trio.CancelScope, result: JSONObject) -> None:
-        if self._session.settle(id, scope):
+    def _answer(self, id: RequestId, job: Served | None, result: JSONObject) -> None:
+        if self._session.settle(id, job):
             try:
-                self._connection.post(Response(id, result), id)
+                self._connection.post(Response(id, result), id, written=job is None)
             except (TypeError, ValueError, RecursionError) as error:
                 refusal = explain(error, f"the result of request {id!r} is no JSON")
                 self._connection.post(ErrorResponse(id, self._dialect.lower_error(refusal)), id)
 
-    def _refuse(self, id: RequestId, scope: trio.CancelScope | None, error: Refusal | RequestFailed) -> None:
-        if self._session.settle(id, scope):
+    def _refuse(self, id: RequestId, job: Served | None, error: Refusal | RequestFailed) -> None:
+        if self._session.settle(id, job):
             said = self._dialect.lower_error(error)
             try:
-                self._connection.post(ErrorResponse(id, said), id)
+                self._connection.post(ErrorResponse(id, said), id, written=job is None)
             except (TypeError, ValueError, RecursionError) as wrong:
                 refusal = explain(wrong, f"the error of request {id!r} is no JSON")
                 self._connection.post(ErrorResponse(id, self._dialect.lower_error(refusal)), id)

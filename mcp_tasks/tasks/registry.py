@@ -318,16 +318,23 @@ class TaskRegistry:
 
     async def _run(self, live: _Live, work: Callable[[], Awaitable[JSONObject]]) -> None:
         outcome: Outcome = Stopped("The task was interrupted: its receiver is shutting down")
+        done = False
         try:
             with live.scope:
                 outcome = await self._outcome_of(live, work)
+            await self._settle_late(live, outcome)
+            done = True
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
-                try:
-                    await self._settle(live, outcome)
-                except TaskAlreadySettled as settled:
-                    # Cancelled or expired while it ran: what it came to in the end is thrown away (T25-116).
-                    logger.debug("task %s: late outcome dropped, %s", live.record.id, settled.state)
+            if not done:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
+                    await self._settle_late(live, outcome)
+
+    async def _settle_late(self, live: _Live, outcome: Outcome) -> None:
+        try:
+            await self._settle(live, outcome)
+        except TaskAlreadySettled as settled:
+            # Cancelled or expired while it ran: what it came to in the end is thrown away (T25-116).
+            logger.debug("task %s: late outcome dropped, %s", live.record.id, settled.state)
 
     async def _outcome_of(self, live: _Live, work: Callable[[], Awaitable[JSONObject]]) -> Outcome:
         try:

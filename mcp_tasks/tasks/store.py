@@ -28,6 +28,8 @@ class TaskStore(ABC):
     async def create(self, record: TaskRecord) -> TaskRecord:
         """Keep a new record; returns it with its `sequence`. Once this returns, the record is a fact.
 
+        Cancelled, it is none: a commit that has begun is waited for, and its record is returned after all.
+
         Sequences grow within a principal and are not used twice. Raises `LocalProtocolError` if the id exists.
         """
 

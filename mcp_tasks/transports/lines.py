@@ -81,6 +81,17 @@ class LineTransport(Transport):
             finally:
                 self._writing = 0
 
+    def try_flush(self) -> bool:
+        write = getattr(self._send_stream, "write_nowait", None)
+        if write is None or self._writing:
+            return False
+        try:
+            written = write(self._queued)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            return False  # the next flush says so
+        del self._queued[:written]
+        return not self._queued
+
     @property
     def backlog(self) -> int:
         return self._writing + len(self._queued)

@@ -1,0 +1,128 @@
+"""Tasks that serve one request after the other.
+
+Starting a task and a cancel scope for each request costs more than serving a quick one. So a task that has served a
+request takes the next; only a request that has to wait keeps its task, and the rest go on in another. The rule that
+makes it work: whoever begins a request while more are queued first sees to it that a second worker is about to run. If
+the first never waits, it has served them all by then; if it does, the second carries on.
+
+To a handler this looks like a task of its own. A worker ends instead of going on when its cancel scope was used, or
+when a handler has left a context variable changed behind.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from typing import Generic, TypeVar
+
+import trio
+
+__all__ = ["Job", "Workers"]
+
+_MOST_IDLE = 64  # more than this would only hold memory after a burst
+_AT_A_STRETCH = 64  # requests that one worker serves before it lets others run
+
+
+class Job:
+    """Something to be done once, and until then something to be cancelled."""
+
+    __slots__ = ("cancelled", "scope")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.scope: trio.CancelScope | None = None
+
+    def cancel(self) -> None:
+        """Stop it: at its next checkpoint, or before it begins."""
+        self.cancelled = True
+        if self.scope is not None:
+            self.scope.cancel()
+
+
+J = TypeVar("J", bound=Job)
+
+
+class Workers(Generic[J]):
+    """Does jobs in `nursery`, in the order in which they come as long as none of them waits.
+
+    `work` does one and raises nothing but cancellation. What a job says need not be written at once: `write_now` is
+    called when there is nothing more to do, and `write_soon` before a last job begins, since it may have to wait.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        work: Callable[[J], Awaitable[None]],
+        *,
+        write_now: Callable[[], None],
+        write_soon: Callable[[], None],
+    ) -> None:
+        self._nursery = nursery
+        self._work = work
+        self._write_now = write_now
+        self._write_soon = write_soon
+        self._queue: deque[J] = deque()
+        self._idle: list[trio.lowlevel.Task] = []
+        self._coming = False  # whether a worker has been woken or started, and has not yet looked at the queue
+
+    def put(self, job: J) -> None:
+        """Have a job done soon. Not a checkpoint."""
+        self._queue.append(job)
+        self._call_one()
+
+    def _call_one(self) -> None:
+        if not self._coming:
+            self._coming = True
+            if self._idle:
+                trio.lowlevel.reschedule(self._idle.pop())
+            else:
+                self._nursery.start_soon(self._run)
+
+    async def _run(self) -> None:
+        context = copy_context()
+        with trio.CancelScope() as scope:
+            while True:
+                self._coming = False
+                await self._serve(scope)
+                if scope.cancel_called or copy_context() != context:
+                    break
+                self._write_now()
+                if len(self._idle) >= _MOST_IDLE:
+                    return
+                await self._rest()
+        if self._queue:
+            self._call_one()
+        self._write_now()
+
+    async def _serve(self, scope: trio.CancelScope) -> None:
+        queue, count = self._queue, 0
+        context = copy_context()
+        while queue:
+            job = queue.popleft()
+            if job.cancelled:
+                continue
+            if queue:
+                self._call_one()
+            else:
+                self._write_soon()
+            job.scope = scope
+            try:
+                await self._work(job)
+            finally:
+                job.scope = None
+            if scope.cancel_called or copy_context() != context:
+                return
+            count += 1
+            if count % _AT_A_STRETCH == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def _rest(self) -> None:
+        task = trio.lowlevel.current_task()
+        self._idle.append(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._idle.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
