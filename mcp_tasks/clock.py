@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from functools import lru_cache
 
 import trio
 
@@ -34,5 +35,10 @@ class Clock:
 
 def timestamp(seconds: float) -> str:
     """Seconds since the epoch as the wire has them: RFC 3339, UTC, milliseconds (T25-080)."""
-    text = datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
-    return text[:-6] + "Z"
+    whole = int(seconds // 1)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._unset import JSON, UNSET, JSONObject, Principal, ProgressToken, RequestId, TaskId, Unset
+from .._workers import Workers
 from ..abc import Inbound, Transport
 from ..codec.messages import MessageCodec
 from ..dialects.base import (
@@ -114,6 +115,7 @@ class Connection(Verbs):
         self._transient = transient
         self._transport = transport
         self._service = Service(self)
+        self._home: Workers[Any] | None = None
         self._ready = trio.Event()
         self._ended = trio.Event()
         self._why = "the connection is closed"
@@ -520,12 +522,14 @@ class Connection(Verbs):
         """Whether that request of theirs still wants an answer."""
         return id in self.session.served
 
-    def task_nursery(self) -> trio.Nursery:
+    def task_home(self) -> Workers[Any]:
         """Where the tasks of this connection's requestor live: as long as the requestor can come back."""
-        lasting = None if self._transient else self.peer.nursery
-        nursery = self.nursery if lasting is None else lasting
-        self.peer.keep_time(nursery)
-        return nursery
+        if not self._transient and self.peer.home is not None:
+            return self.peer.home
+        if self._home is None:
+            self._home = self.peer.tasks.home(self.nursery)
+            self.nursery.start_soon(self.peer.tasks.keep_time)
+        return self._home
 
     def check_json(self, value: JSON) -> None:
         """Check that a value can be sent. Raises TypeError, ValueError or RecursionError."""

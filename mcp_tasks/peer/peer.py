@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import trio
 
 from .._unset import UNSET, JSONObject, Principal, TaskId
+from .._workers import Workers
 from ..abc import Transport
 from ..clock import Clock
 from ..cursor import CursorSeal
@@ -99,7 +100,7 @@ class Peer:
         self.connections: set[Connection] = set()
         """The connections that are open now."""
         self.links: dict[TaskId, Link] = {}
-        self.nursery: trio.Nursery | None = None
+        self.home: Workers[Any] | None = None
         """Where tasks live that outlast connections; set within ``async with peer:``."""
         seal = CursorSeal(cursor_secret)
         size = self.limits.page_size
@@ -108,7 +109,6 @@ class Peer:
         self._prompts = PromptSet(seal, size)
         self._completions = CompletionSet()
         self._roots: list[Root] | None = None
-        self._timed: set[trio.Nursery] = set()
         self._stack: AsyncExitStack | None = None
         self.table.add(Handler(method="logging/setLevel", run=_set_level, lifted=True))
 
@@ -376,10 +376,12 @@ class Peer:
 
     async def __aenter__(self) -> Peer:
         """Open the place where tasks live that outlast connections."""
-        if self.nursery is not None:
+        if self.home is not None:
             raise LocalProtocolError("the peer is open already")
         self._stack = AsyncExitStack()
-        self.nursery = await self._stack.enter_async_context(servants())
+        nursery = await self._stack.enter_async_context(servants())
+        nursery.start_soon(self.tasks.keep_time)
+        self.home = self.tasks.home(nursery)
         return self
 
     async def __aexit__(
@@ -387,20 +389,8 @@ class Peer:
     ) -> bool | None:
         """Cancel what still runs there; each task is settled as stopped."""
         assert self._stack is not None
-        self.nursery = None
+        self.home = None
         return await self._stack.__aexit__(kind, error, trace)
-
-    def keep_time(self, nursery: trio.Nursery) -> None:
-        """Have the lifetimes of tasks end when they are over, for as long as a nursery is open."""
-        if nursery not in self._timed:
-            self._timed.add(nursery)
-            nursery.start_soon(self._keep_time, nursery)
-
-    async def _keep_time(self, nursery: trio.Nursery) -> None:
-        try:
-            await self.tasks.keep_time()
-        finally:
-            self._timed.discard(nursery)
 
     @asynccontextmanager
     async def connect(

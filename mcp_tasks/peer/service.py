@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._unset import JSONObject, RequestId, TaskId
+from .._workers import Job, Workers
 from ..dialects.base import Incoming, Open, Ping
 from ..errors import (
     InternalError,
@@ -32,7 +33,6 @@ from ..errors import (
 )
 from ..tasks.model import Await, Call, Cancel, Get, List, TaskRecord, TaskVerb
 from ..wire.jsonrpc import ErrorResponse, Request, Response
-from ._workers import Job, Workers
 from .contexts import Context, LiveDelivery, TaskDelivery
 from .handlers import Handler, Middleware
 from .links import Link
@@ -205,7 +205,7 @@ class Service:
                 connection.peer.links.pop(record.id, None)
 
         self._answer(job.id, job, connection.dialect.lower_created(record, handler.immediate(params)))
-        registry.start(record.id, work, connection.task_nursery())
+        registry.start(record.id, work, connection.task_home())
 
     async def _stop(self, record: TaskRecord) -> None:
         with trio.CancelScope(shield=True):

@@ -8,7 +8,8 @@ dialect makes of incoming requests; the rest of the engine matches on these clas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
@@ -66,6 +67,9 @@ class Question:
     params: JSONObject
 
 
+EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 @frozen(kw_only=True)
 class TaskRecord:
     """One task, at one moment.
@@ -78,7 +82,6 @@ class TaskRecord:
     id: TaskId
     principal: Principal
     method: str
-    params: JSONObject
     created_at: float
     updated_at: float
     ttl_ms: int | None
@@ -86,9 +89,9 @@ class TaskRecord:
     state: TaskState = TaskState.WORKING
     message: str | None = None
     outcome: Outcome | None = None
-    questions: Mapping[str, Question] = field(factory=dict)
+    questions: Mapping[str, Question] = EMPTY
     """What is asked and not answered, by key."""
-    answers: Mapping[str, JSON] = field(factory=dict)
+    answers: Mapping[str, JSON] = EMPTY
     """The journal: what was answered, by key, and what `once` has done. A key is never used again."""
     sequence: int = 0
     version: int = 0

@@ -1,7 +1,7 @@
 """The receiver's side of tasks: create, ask, answer, settle once, cancel, watch, expire.
 
 A registry belongs to a peer and knows no connection and no wire. It runs each task's work in a nursery it is given,
-inside a cancel scope of the task's own, and commits every change to its store before anybody is told. Whatever ends
+where it can be cancelled on its own, and commits every change to its store before anybody is told. Whatever ends
 the work (a result, an error, a panic, a cancel, the end of its lifetime, the nursery's being cancelled), the record
 gets exactly one terminal state, and everybody who waits is woken. Between looking and parking a waiter there is no
 checkpoint, so that no wake-up is lost.
@@ -18,9 +18,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import trio
-from attrs import define, evolve, field
+from attrs import evolve
 
 from .._unset import JSON, UNSET, Cursor, JSONObject, Principal, TaskId
+from .._workers import Job, Workers
 from ..clock import Clock
 from ..cursor import CursorSeal
 from ..errors import (
@@ -35,7 +36,7 @@ from ..errors import (
     TaskNotFound,
 )
 from ..limits import Limits
-from .model import Call, Outcome, Page, Question, Raised, Returned, Stopped, TaskRecord
+from .model import EMPTY, Call, Outcome, Page, Question, Raised, Returned, Stopped, TaskRecord
 from .state import TaskInput, advance
 from .store import MemoryTaskStore, TaskStore
 
@@ -53,19 +54,24 @@ def mint_task_id() -> TaskId:
     return TaskId(secrets.token_urlsafe(16))
 
 
+Work: TypeAlias = Callable[[], Awaitable[JSONObject]]
+
 _Change: TypeAlias = "tuple[TaskInput | None, Mapping[str, Any]]"
 """What happens to the state, if anything, and the fields that change with it."""
 
 
-@define(eq=False)
-class _Live:
+class _Live(Job):
     """A task whose work is in this process and not yet over."""
 
-    record: TaskRecord
-    on_change: Callable[[TaskRecord], None]
-    scope: trio.CancelScope = field(factory=trio.CancelScope)
-    changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
-    expired: bool = False
+    __slots__ = ("changed", "expired", "on_change", "record", "work")
+
+    def __init__(self, record: TaskRecord, on_change: Callable[[TaskRecord], None]) -> None:
+        super().__init__()
+        self.record = record
+        self.on_change = on_change
+        self.changed = trio.lowlevel.ParkingLot()
+        self.expired = False
+        self.work: Work | None = None
 
 
 class TaskRegistry:
@@ -117,7 +123,7 @@ class TaskRegistry:
         `on_change` is called, synchronously, after each later change was committed. Raises `LimitReached`, or
         whatever the store raises; there is no task then. Cancelled, there is none either.
         """
-        await self._expire_due()
+        now = await self._expire_due()
         limits = self._limits
         running = self._running.get(principal, 0)
         if running >= limits.running_tasks:
@@ -136,13 +142,11 @@ class TaskRegistry:
                     "retained_tasks",
                     limits.retained_tasks,
                 )
-            now = self._clock.now()
             record = await self.store.create(
                 TaskRecord(
                     id=self._mint_id(),
                     principal=principal,
                     method=call.method,
-                    params=call.params,
                     created_at=now,
                     updated_at=now,
                     ttl_ms=self._granted_ttl(call),
@@ -157,9 +161,16 @@ class TaskRegistry:
         logger.info("task %s created: %s for %s, ttl %s ms", record.id, call.method, principal, record.ttl_ms)
         return record
 
-    def start(self, id: TaskId, work: Callable[[], Awaitable[JSONObject]], nursery: trio.Nursery) -> None:
-        """Run the work of a created task in `nursery`. Its result or its error settles the task."""
-        nursery.start_soon(self._run, self._live[id], work)
+    def home(self, nursery: trio.Nursery) -> Workers[Any]:
+        """A place in `nursery` for tasks to run in; `start` takes it."""
+        return Workers(nursery, self._run)
+
+    def start(self, id: TaskId, work: Work, home: Workers[Any]) -> None:
+        """Run the work of a created task. Its result or its error settles the task."""
+        live = self._live.get(id)
+        if live is not None:
+            live.work = work
+            home.put(live)
 
     async def report(self, id: TaskId, message: str) -> None:
         """Set a task's status message. Raises `TaskAlreadySettled`."""
@@ -209,7 +220,7 @@ class TaskRegistry:
         if live is None:
             raise TaskAlreadySettled(record.id, record.state.value)
         record = await self._settle(live, Stopped(reason))
-        live.scope.cancel()
+        live.cancel()
         return record
 
     # --- looking at tasks -----------------------------------------------------------------------------------------
@@ -287,15 +298,16 @@ class TaskRegistry:
             for timer in self._timers:
                 timer.deadline = self._clock.deadline(end)
 
-    async def _expire_due(self) -> None:
+    async def _expire_due(self) -> float:
         now = self._clock.now()
         if now < self._next_end:
-            return
+            return now
         while records := await self.store.due(now, _DUE_AT_ONCE):
             for record in records:
                 await self._end(record, "The task's lifetime is over")
         end = await self.store.next_due()
         self._next_end = math.inf if end is None else end
+        return now
 
     async def _end(self, record: TaskRecord, reason: str) -> None:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
@@ -306,7 +318,7 @@ class TaskRegistry:
                     await self._settle(live, Stopped(reason))
                 except TaskAlreadySettled:
                     live.changed.unpark_all()
-                live.scope.cancel()
+                live.cancel()
             await self.store.remove(record.id)
             logger.info("task %s removed: %s", record.id, reason)
 
@@ -316,12 +328,11 @@ class TaskRegistry:
 
     # --- changing tasks -------------------------------------------------------------------------------------------
 
-    async def _run(self, live: _Live, work: Callable[[], Awaitable[JSONObject]]) -> None:
+    async def _run(self, live: _Live) -> None:
         outcome: Outcome = Stopped("The task was interrupted: its receiver is shutting down")
         done = False
         try:
-            with live.scope:
-                outcome = await self._outcome_of(live, work)
+            outcome = await self._outcome_of(live)
             await self._settle_late(live, outcome)
             done = True
         finally:
@@ -336,9 +347,10 @@ class TaskRegistry:
             # Cancelled or expired while it ran: what it came to in the end is thrown away (T25-116).
             logger.debug("task %s: late outcome dropped, %s", live.record.id, settled.state)
 
-    async def _outcome_of(self, live: _Live, work: Callable[[], Awaitable[JSONObject]]) -> Outcome:
+    async def _outcome_of(self, live: _Live) -> Outcome:
+        assert live.work is not None
         try:
-            return Returned(await work())
+            return Returned(await live.work())
         except (Refusal, RequestFailed) as error:
             return Raised(error)
         except Exception:
@@ -356,7 +368,7 @@ class TaskRegistry:
         def change(record: TaskRecord) -> _Change:
             return given, {
                 "outcome": outcome,
-                "questions": {},
+                "questions": EMPTY,
                 "message": record.message if message is None else message,
             }
 

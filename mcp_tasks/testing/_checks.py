@@ -146,7 +146,6 @@ def _record(name: str, *, principal: str = "ada", ttl_ms: int | None = 1000, cre
         id=TaskId(name),
         principal=Principal(principal),
         method="tools/call",
-        params={"name": name},
         created_at=created_at,
         updated_at=created_at,
         ttl_ms=ttl_ms,

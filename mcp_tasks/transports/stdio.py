@@ -8,6 +8,7 @@ server as a process, is `mcp_tasks.transports.processes`, whose names are here a
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -38,8 +39,15 @@ async def own_stdio(*, limits: Limits | None = None) -> AsyncIterator[LineTransp
     stream when this process exits, for only then the real stdout is closed.
     """
     with _claimed(), ExitStack() as undo:
-        real_in = _kept(undo, 0, "input")
-        real_out = _kept(undo, 1, "output")
+        for fd, name in ((0, "input"), (1, "output")):
+            if not _is_open(fd):
+                raise OSError(errno.EBADF, f"standard {name} is not open")
+        if not _is_open(2):
+            # Else the next descriptor to be opened would be number 2, and take what others write to stderr.
+            undo.callback(os.close, os.open(os.devnull, os.O_WRONLY))
+        real_in, real_out = os.dup(0), os.dup(1)
+        undo.callback(os.close, real_in)
+        undo.callback(os.close, real_out)
         reader = open_reader(private_copy(real_in))
         writer = open_writer(private_copy(real_out))
         enlarge_pipe(real_in)
@@ -65,13 +73,12 @@ def _claimed() -> Iterator[None]:
         _taken = False
 
 
-def _kept(undo: ExitStack, fd: int, name: str) -> int:
+def _is_open(fd: int) -> bool:
     try:
-        copy = os.dup(fd)
-    except OSError as error:
-        raise OSError(error.errno, f"standard {name} is not open") from None
-    undo.callback(os.close, copy)
-    return copy
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -79,10 +86,7 @@ def _diverted(real_in: int, real_out: int) -> Iterator[None]:
     null = os.open(os.devnull, os.O_RDWR)
     stdout = sys.stdout
     try:
-        try:
-            os.dup2(2, 1)
-        except OSError:  # there is no stderr
-            os.dup2(null, 1)
+        os.dup2(2, 1)
         os.dup2(null, 0)
         # Printed before but not written yet: it is no message either.
         _flush(stdout)

@@ -1,9 +1,9 @@
-"""Tasks that serve one request after the other.
+"""Trio tasks that do one job after the other.
 
-Starting a task and a cancel scope for each request costs more than serving a quick one. So a task that has served a
-request takes the next; only a request that has to wait keeps its task, and the rest go on in another. The rule that
-makes it work: whoever begins a request while more are queued first sees to it that a second worker is about to run. If
-the first never waits, it has served them all by then; if it does, the second carries on.
+Starting a task and a cancel scope for each request costs more than serving a quick one. So a task that has done a job
+takes the next; only a job that has to wait keeps its task, and the rest go on in another. The rule that makes it work:
+whoever begins a job while more are queued first sees to it that a second worker is about to run. If the first never
+waits, it has done them all by then; if it does, the second carries on.
 
 To a handler this looks like a task of its own. A worker ends instead of going on when its cancel scope was used, or
 when a handler has left a context variable changed behind.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Generic, TypeVar
 
 import trio
@@ -21,7 +21,7 @@ import trio
 __all__ = ["Job", "Workers"]
 
 _MOST_IDLE = 64  # more than this would only hold memory after a burst
-_AT_A_STRETCH = 64  # requests that one worker serves before it lets others run
+_AT_A_STRETCH = 64  # jobs that one worker does before it lets others run
 
 
 class Job:
@@ -43,10 +43,14 @@ class Job:
 J = TypeVar("J", bound=Job)
 
 
+def _nothing() -> None:
+    pass
+
+
 class Workers(Generic[J]):
     """Does jobs in `nursery`, in the order in which they come as long as none of them waits.
 
-    `work` does one and raises nothing but cancellation. What a job says need not be written at once: `write_now` is
+    `work` does one and raises nothing but cancellation. What a job sends need not be written at once: `write_now` is
     called when there is nothing more to do, and `write_soon` before a last job begins, since it may have to wait.
     """
 
@@ -55,8 +59,8 @@ class Workers(Generic[J]):
         nursery: trio.Nursery,
         work: Callable[[J], Awaitable[None]],
         *,
-        write_now: Callable[[], None],
-        write_soon: Callable[[], None],
+        write_now: Callable[[], None] = _nothing,
+        write_soon: Callable[[], None] = _nothing,
     ) -> None:
         self._nursery = nursery
         self._work = work
@@ -81,23 +85,25 @@ class Workers(Generic[J]):
 
     async def _run(self) -> None:
         context = copy_context()
-        with trio.CancelScope() as scope:
-            while True:
-                self._coming = False
-                await self._serve(scope)
-                if scope.cancel_called or copy_context() != context:
-                    break
-                self._write_now()
-                if len(self._idle) >= _MOST_IDLE:
-                    return
-                await self._rest()
-        if self._queue:
-            self._call_one()
-        self._write_now()
+        try:
+            with trio.CancelScope() as scope:
+                while True:
+                    self._coming = False
+                    await self._serve(scope, context)
+                    if scope.cancel_called or copy_context() != context:
+                        return
+                    self._write_now()
+                    if len(self._idle) >= _MOST_IDLE:
+                        return
+                    await self._rest()
+        finally:
+            # Also when the nursery is being cancelled: each job that waits is begun, and ends at its first checkpoint.
+            if self._queue:
+                self._call_one()
+            self._write_now()
 
-    async def _serve(self, scope: trio.CancelScope) -> None:
+    async def _serve(self, scope: trio.CancelScope, context: Context) -> None:
         queue, count = self._queue, 0
-        context = copy_context()
         while queue:
             job = queue.popleft()
             if job.cancelled:
