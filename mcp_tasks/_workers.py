@@ -11,10 +11,10 @@ when a handler has left a context variable changed behind.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import Generic, TypeVar
 
 import trio
 
@@ -24,7 +24,7 @@ _MOST_IDLE = 64  # more than this would only hold memory after a burst
 _AT_A_STRETCH = 64  # jobs that one worker does before it lets others run
 
 
-class Job:
+class Job(ABC):
     """Something to be done once, and until then something to be cancelled."""
 
     __slots__ = ("cancelled", "scope")
@@ -33,6 +33,10 @@ class Job:
         self.cancelled = False
         self.scope: trio.CancelScope | None = None
 
+    @abstractmethod
+    async def do(self) -> None:
+        """Do it. Raises nothing but cancellation. Not called if it was cancelled before."""
+
     def cancel(self) -> None:
         """Stop it: at its next checkpoint, or before it begins."""
         self.cancelled = True
@@ -40,37 +44,25 @@ class Job:
             self.scope.cancel()
 
 
-J = TypeVar("J", bound=Job)
-
-
 def _nothing() -> None:
     pass
 
 
-class Workers(Generic[J]):
+class Workers:
     """Does jobs in `nursery`, in the order in which they come as long as none of them waits.
 
-    `work` does one and raises nothing but cancellation. What a job sends need not be written at once: `write_now` is
-    called when there is nothing more to do, and `write_soon` before a last job begins, since it may have to wait.
+    What a job sends need not be written at once: `write_now` is called when there is nothing more to do, and before a
+    last job begins, since that may have to wait.
     """
 
-    def __init__(
-        self,
-        nursery: trio.Nursery,
-        work: Callable[[J], Awaitable[None]],
-        *,
-        write_now: Callable[[], None] = _nothing,
-        write_soon: Callable[[], None] = _nothing,
-    ) -> None:
+    def __init__(self, nursery: trio.Nursery, *, write_now: Callable[[], None] = _nothing) -> None:
         self._nursery = nursery
-        self._work = work
         self._write_now = write_now
-        self._write_soon = write_soon
-        self._queue: deque[J] = deque()
+        self._queue: deque[Job] = deque()
         self._idle: list[trio.lowlevel.Task] = []
         self._coming = False  # whether a worker has been woken or started, and has not yet looked at the queue
 
-    def put(self, job: J) -> None:
+    def put(self, job: Job) -> None:
         """Have a job done soon. Not a checkpoint."""
         self._queue.append(job)
         self._call_one()
@@ -111,10 +103,10 @@ class Workers(Generic[J]):
             if queue:
                 self._call_one()
             else:
-                self._write_soon()
+                self._write_now()
             job.scope = scope
             try:
-                await self._work(job)
+                await job.do()
             finally:
                 job.scope = None
             if scope.cancel_called or copy_context() != context:

@@ -7,6 +7,7 @@ immune to somebody setting the computer's clock, and a test on trio's mock clock
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import lru_cache
 
@@ -20,13 +21,15 @@ class Clock:
 
     def __init__(self, epoch: float | None = None) -> None:
         self._epoch = epoch
-        self._offset: float | None = None
+        self._offset = 0.0
+        self._read: Callable[[], float] | None = None
 
     def now(self) -> float:
         """The time, in seconds since the epoch. Must be called within a trio run, the same one each time."""
-        if self._offset is None:
-            self._offset = (time.time() if self._epoch is None else self._epoch) - trio.current_time()
-        return trio.current_time() + self._offset
+        if self._read is None:
+            self._read = trio.lowlevel.current_clock().current_time
+            self._offset = (time.time() if self._epoch is None else self._epoch) - self._read()
+        return self._read() + self._offset
 
     def deadline(self, when: float) -> float:
         """The trio deadline that corresponds to `when`, in seconds since the epoch."""

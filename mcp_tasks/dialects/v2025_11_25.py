@@ -197,6 +197,8 @@ class HandshakeDialect(Dialect):
         params: JSONObject = {} if notification.params is UNSET else notification.params
         if method not in self._notifications[side]:
             return None if method in _KNOWN else Told(method, params)
+        if method == "notifications/tasks/status":
+            params = _with_ttl(params)
         said = self._codec.lift(params, wire.NOTIFICATION_PARAMS[method], "$.params")
         match method:
             case "notifications/cancelled":
@@ -218,17 +220,15 @@ class HandshakeDialect(Dialect):
     def lift_created(self, result: JSONObject) -> Task | None:
         # Settled by the member that only this result has; a result of the plain kind may have been sent instead.
         if self._has_tasks and "task" in result:
-            task = result["task"]
-            if isinstance(task, dict) and "ttl" not in task:
-                task = {**task, "ttl": None}
-            return self._codec.lift(task, Task, "$.result.task")
+            return self._codec.lift(_with_ttl(result["task"]), Task, "$.result.task")
         return None
 
     def lift_task(self, result: JSONObject) -> Task:
-        # Receivers of released SDKs leave out a ttl that is null; what they mean is plain (T25-084).
-        return self._codec.lift(result if "ttl" in result else {**result, "ttl": None}, Task, "$.result")
+        return self._codec.lift(_with_ttl(result), Task, "$.result")
 
     def lift_tasks(self, result: JSONObject) -> tuple[list[Task], str | None]:
+        if isinstance(tasks := result.get("tasks"), list):
+            result = {**result, "tasks": [_with_ttl(task) for task in tasks]}
         page = self._codec.lift(result, wire.ListTasksResult, "$.result")
         return page.tasks, None if page.next_cursor is UNSET else page.next_cursor
 
@@ -521,6 +521,11 @@ def _status(record: TaskRecord) -> tuple[str, str | None]:
     ):
         return "failed", _first_text(record.outcome.result) or record.message  # T25-125, T25-129
     return "completed", record.message
+
+
+def _with_ttl(task: Any) -> Any:
+    # Receivers of released SDKs leave out a ttl that is null; what they mean is plain (T25-084).
+    return {**task, "ttl": None} if isinstance(task, dict) and "ttl" not in task else task
 
 
 def _first_text(result: JSONObject) -> str | None:

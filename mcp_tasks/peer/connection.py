@@ -114,8 +114,10 @@ class Connection(Verbs):
         self.caller = Caller(self)
         self._transient = transient
         self._transport = transport
+        self.workers = Workers(nursery, write_now=self.write_now)
+        """Who does what the other side asks for."""
         self._service = Service(self)
-        self._home: Workers[Any] | None = None
+        self._keeps_time = False
         self._ready = trio.Event()
         self._ended = trio.Event()
         self._why = "the connection is closed"
@@ -522,14 +524,14 @@ class Connection(Verbs):
         """Whether that request of theirs still wants an answer."""
         return id in self.session.served
 
-    def task_home(self) -> Workers[Any]:
+    def task_home(self) -> Workers:
         """Where the tasks of this connection's requestor live: as long as the requestor can come back."""
         if not self._transient and self.peer.home is not None:
             return self.peer.home
-        if self._home is None:
-            self._home = self.peer.tasks.home(self.nursery)
+        if not self._keeps_time:
+            self._keeps_time = True
             self.nursery.start_soon(self.peer.tasks.keep_time)
-        return self._home
+        return self.workers
 
     def check_json(self, value: JSON) -> None:
         """Check that a value can be sent. Raises TypeError, ValueError or RecursionError."""

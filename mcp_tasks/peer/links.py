@@ -25,7 +25,7 @@ class Link:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._attached = trio.lowlevel.ParkingLot()
+        self._attached: trio.lowlevel.ParkingLot | None = None
 
     @property
     def connection(self) -> Connection:
@@ -37,10 +37,13 @@ class Link:
     def attach(self, connection: Connection) -> None:
         """Go by this connection from now on."""
         self._connection = connection
-        self._attached.unpark_all()
+        if self._attached is not None:
+            self._attached.unpark_all()
 
     async def wait(self) -> Connection:
         """The connection, as soon as there is one that is open."""
         while self._connection.closed:
+            if self._attached is None:
+                self._attached = trio.lowlevel.ParkingLot()
             await self._attached.park()
         return self._connection

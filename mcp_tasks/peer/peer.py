@@ -100,7 +100,7 @@ class Peer:
         self.connections: set[Connection] = set()
         """The connections that are open now."""
         self.links: dict[TaskId, Link] = {}
-        self.home: Workers[Any] | None = None
+        self.home: Workers | None = None
         """Where tasks live that outlast connections; set within ``async with peer:``."""
         seal = CursorSeal(cursor_secret)
         size = self.limits.page_size
@@ -381,7 +381,7 @@ class Peer:
         self._stack = AsyncExitStack()
         nursery = await self._stack.enter_async_context(servants())
         nursery.start_soon(self.tasks.keep_time)
-        self.home = self.tasks.home(nursery)
+        self.home = Workers(nursery)
         return self
 
     async def __aexit__(

@@ -1,8 +1,8 @@
 """The requests we receive: finding who serves them, running that, and answering once.
 
 The receiver's half of a connection, for plain requests and for tasks. It matches on what a dialect made of a request
-and never on a method. Each request is a job that `notifications/cancelled` finds; whatever a handler raises ends up as one error response, and only the log sees what was not meant for the other
-side.
+and never on a method. Each request is a job, which `notifications/cancelled` finds; whatever a handler raises ends up
+as one error response, and only the log sees what was not meant for the other side.
 
 Spec: 2025-11-25 basic/utilities/tasks; basic/utilities/cancellation.
 """
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._unset import JSONObject, RequestId, TaskId
-from .._workers import Job, Workers
-from ..dialects.base import Incoming, Open, Ping
+from .._workers import Job
+from ..dialects.base import Open, Ping
 from ..errors import (
     InternalError,
     InvalidRequest,
@@ -32,6 +32,7 @@ from ..errors import (
     TaskAlreadySettled,
 )
 from ..tasks.model import Await, Call, Cancel, Get, List, TaskRecord, TaskVerb
+from ..tasks.state import TaskState
 from ..wire.jsonrpc import ErrorResponse, Request, Response
 from .contexts import Context, LiveDelivery, TaskDelivery
 from .handlers import Handler, Middleware
@@ -57,12 +58,17 @@ def explain(error: BaseException, what: str) -> Refusal | RequestFailed:
 class Served(Job):
     """A request on its way to its answer."""
 
-    __slots__ = ("id", "incoming")
+    __slots__ = ("_service", "id", "incoming")
 
-    def __init__(self, id: RequestId, incoming: Call | TaskVerb) -> None:
+    def __init__(self, service: Service, id: RequestId, incoming: Call | TaskVerb) -> None:
         super().__init__()
+        self._service = service
         self.id = id
         self.incoming = incoming
+
+    async def do(self) -> None:
+        """Serve it."""
+        await self._service.serve(self)
 
 
 class Service:
@@ -73,9 +79,6 @@ class Service:
         self._session = connection.session
         self._table = connection.peer.table
         self._registry = connection.peer.tasks
-        self._workers: Workers[Served] = Workers(
-            connection.nursery, self._serve, write_now=connection.write_now, write_soon=connection.write_soon
-        )
 
     def accept(self, request: Request) -> None:
         """Serve a request that the session has accepted. Not a checkpoint."""
@@ -104,11 +107,12 @@ class Service:
             except Refusal as refusal:
                 self._refuse(request.id, None, refusal)
         else:
-            job = Served(request.id, incoming)
+            job = Served(self, request.id, incoming)
             self._session.serving(request.id, job)
-            self._workers.put(job)
+            connection.workers.put(job)
 
-    async def _serve(self, job: Served) -> None:
+    async def serve(self, job: Served) -> None:
+        """Do what a request asks for, and answer it once."""
         try:
             match job.incoming:
                 case Call():
@@ -217,7 +221,9 @@ class Service:
     def _changed(self, link: Link, record: TaskRecord) -> None:
         try:
             connection = link.connection
-            connection.post(connection.dialect.task_notification(record))
+            # A task that ended by itself did so in a worker, which writes when it has nothing more to do.
+            written = record.state not in _BY_ITSELF or connection.peer.home is not None
+            connection.post(connection.dialect.task_notification(record), written=written)
         except MCPError:
             logger.debug("task %s: nobody to tell of %s", record.id, record.state.value)
 
@@ -254,6 +260,9 @@ class Service:
             except (TypeError, ValueError, RecursionError) as wrong:
                 refusal = explain(wrong, f"the error of request {id!r} is no JSON")
                 self._connection.post(ErrorResponse(id, self._dialect.lower_error(refusal)), id)
+
+
+_BY_ITSELF = frozenset({TaskState.RETURNED, TaskState.RAISED})
 
 
 async def _around(around: Middleware, context: Context, proceed: Callable[[], Awaitable[Any]]) -> Any:

@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import trio
-from attrs import evolve
 
 from .._unset import JSON, UNSET, Cursor, JSONObject, Principal, TaskId
 from .._workers import Job, Workers
@@ -63,15 +62,31 @@ _Change: TypeAlias = "tuple[TaskInput | None, Mapping[str, Any]]"
 class _Live(Job):
     """A task whose work is in this process and not yet over."""
 
-    __slots__ = ("changed", "expired", "on_change", "record", "work")
+    __slots__ = ("_registry", "_waiting", "expired", "on_change", "record", "work")
 
-    def __init__(self, record: TaskRecord, on_change: Callable[[TaskRecord], None]) -> None:
+    def __init__(self, registry: TaskRegistry, record: TaskRecord, on_change: Callable[[TaskRecord], None]) -> None:
         super().__init__()
         self.record = record
         self.on_change = on_change
-        self.changed = trio.lowlevel.ParkingLot()
         self.expired = False
         self.work: Work | None = None
+        self._registry = registry
+        self._waiting: trio.lowlevel.ParkingLot | None = None
+
+    async def do(self) -> None:
+        """Do the work, and settle the task."""
+        await self._registry.run(self)
+
+    async def change(self) -> None:
+        """Wait until the record has changed or expired."""
+        if self._waiting is None:
+            self._waiting = trio.lowlevel.ParkingLot()
+        await self._waiting.park()
+
+    def changed(self) -> None:
+        """Wake all who wait for a change."""
+        if self._waiting is not None:
+            self._waiting.unpark_all()
 
 
 class TaskRegistry:
@@ -142,30 +157,25 @@ class TaskRegistry:
                     "retained_tasks",
                     limits.retained_tasks,
                 )
-            record = await self.store.create(
-                TaskRecord(
-                    id=self._mint_id(),
-                    principal=principal,
-                    method=call.method,
-                    created_at=now,
-                    updated_at=now,
-                    ttl_ms=self._granted_ttl(call),
-                    poll_interval_ms=limits.poll_interval_ms,
-                )
+            record = TaskRecord(
+                id=self._mint_id(),
+                principal=principal,
+                method=call.method,
+                created_at=now,
+                updated_at=now,
+                ttl_ms=self._granted_ttl(call),
+                poll_interval_ms=limits.poll_interval_ms,
             )
+            await self.store.create(record)
         except BaseException:
             self._release(principal)
             raise
-        self._live[record.id] = _Live(record, on_change)
+        self._live[record.id] = _Live(self, record, on_change)
         self._lifetime_ends(record)
         logger.info("task %s created: %s for %s, ttl %s ms", record.id, call.method, principal, record.ttl_ms)
         return record
 
-    def home(self, nursery: trio.Nursery) -> Workers[Any]:
-        """A place in `nursery` for tasks to run in; `start` takes it."""
-        return Workers(nursery, self._run)
-
-    def start(self, id: TaskId, work: Work, home: Workers[Any]) -> None:
+    def start(self, id: TaskId, work: Work, home: Workers) -> None:
         """Run the work of a created task. Its result or its error settles the task."""
         live = self._live.get(id)
         if live is not None:
@@ -245,7 +255,7 @@ class TaskRegistry:
             if live is None:
                 # Settled between the look and now, or its work is in another process.
                 return await self.get(id, principal)
-            await live.changed.park()
+            await live.change()
             if live.expired:
                 raise TaskExpired(id)
             record = live.record
@@ -263,16 +273,16 @@ class TaskRegistry:
                 raise InvalidCursor
             after = int(position)
         size = self._limits.page_size
-        records = [*await self.store.page(principal, after, size + 1)]
-        if len(records) <= size:
+        found = await self.store.page(principal, after, size + 1)
+        records = [record for _, record in found[:size]]
+        if len(found) <= size:
             return Page(records, None)
-        del records[size:]
-        return Page(records, self._seal.seal(scope, str(records[-1].sequence)))
+        return Page(records, self._seal.seal(scope, str(found[size - 1][0])))
 
     async def forget(self, principal: Principal) -> None:
         """Stop and remove all tasks of a principal that cannot come back."""
-        while records := await self.store.page(principal, 0, _DUE_AT_ONCE):
-            for record in records:
+        while found := await self.store.page(principal, 0, _DUE_AT_ONCE):
+            for _, record in found:
                 await self._end(record, "The requestor has gone")
 
     # --- time -----------------------------------------------------------------------------------------------------
@@ -317,7 +327,7 @@ class TaskRegistry:
                 try:
                     await self._settle(live, Stopped(reason))
                 except TaskAlreadySettled:
-                    live.changed.unpark_all()
+                    live.changed()
                 live.cancel()
             await self.store.remove(record.id)
             logger.info("task %s removed: %s", record.id, reason)
@@ -328,7 +338,8 @@ class TaskRegistry:
 
     # --- changing tasks -------------------------------------------------------------------------------------------
 
-    async def _run(self, live: _Live) -> None:
+    async def run(self, live: _Live) -> None:
+        """Do the work of a task and settle it, for whoever runs its jobs."""
         outcome: Outcome = Stopped("The task was interrupted: its receiver is shutting down")
         done = False
         try:
@@ -396,10 +407,10 @@ class TaskRegistry:
                 raise TaskAlreadySettled(old.id, old.state.value)
             given, edits = change(old)
             state = old.state if given is None else advance(old.state, given)
-            new = evolve(old, state=state, version=old.version + 1, **{"updated_at": self._clock.now(), **edits})
+            new = old.changed(state, self._clock.now(), edits)
             if await self.store.replace(new):
                 live.record = new
-                live.changed.unpark_all()
+                live.changed()
                 live.on_change(new)
                 return new
             # Somebody else was quicker: look again at what the record is now.

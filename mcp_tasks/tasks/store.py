@@ -11,7 +11,6 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from attrs import evolve
 from sortedcontainers import SortedDict
 
 from .._unset import Principal, TaskId
@@ -25,12 +24,10 @@ class TaskStore(ABC):
     """The contract. Every method may be a checkpoint; none leaves half a change when it is cancelled."""
 
     @abstractmethod
-    async def create(self, record: TaskRecord) -> TaskRecord:
-        """Keep a new record; returns it with its `sequence`. Once this returns, the record is a fact.
+    async def create(self, record: TaskRecord) -> None:
+        """Keep a new record, behind all others of its principal. Once this returns, the record is a fact.
 
-        Cancelled, it is none: a commit that has begun is waited for, and its record is returned after all.
-
-        Sequences grow within a principal and are not used twice. Raises `LocalProtocolError` if the id exists.
+        Cancelled, it is none; a commit that has begun is not cancelled. Raises `LocalProtocolError` if the id exists.
         """
 
     @abstractmethod
@@ -49,8 +46,11 @@ class TaskStore(ABC):
         """Forget a record; nothing happens if there is none."""
 
     @abstractmethod
-    async def page(self, principal: Principal, after: int, limit: int) -> Sequence[TaskRecord]:
-        """Up to `limit` records of a principal with a `sequence` above `after`, in order."""
+    async def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
+        """Up to `limit` records of a principal whose position is above `after`, in order, with their positions.
+
+        Positions are above 0, grow in the order of creation, and are not used twice.
+        """
 
     @abstractmethod
     async def count(self, principal: Principal) -> int:
@@ -73,8 +73,9 @@ class MemoryTaskStore(TaskStore):
 
     def __init__(self) -> None:
         self._records: dict[TaskId, TaskRecord] = {}
+        self._positions: dict[TaskId, int] = {}
         self._by_principal: dict[Principal, SortedDict[int, TaskId]] = {}
-        self._last_sequence: dict[Principal, int] = {}
+        self._last_position: dict[Principal, int] = {}
         self._ends: list[tuple[float, TaskId]] = []  # a heap; entries of removed records are skipped when they surface
 
     def __len__(self) -> int:
@@ -84,23 +85,21 @@ class MemoryTaskStore(TaskStore):
         """All records, whoever's they are."""
         return list(self._records.values())
 
-    async def create(self, record: TaskRecord) -> TaskRecord:
+    async def create(self, record: TaskRecord) -> None:
         if record.id in self._records:
             raise LocalProtocolError(f"there is a task {record.id} already")
         principal = record.principal
         # Never below the time in microseconds: a principal whose counter was forgotten with its last task does not
         # start again under the positions of cursors that are still about.
-        sequence = max(self._last_sequence.get(principal, 0) + 1, int(record.created_at * 1_000_000))
-        self._last_sequence[principal] = sequence
-        record = evolve(record, sequence=sequence)
+        position = max(self._last_position.get(principal, 0) + 1, int(record.created_at * 1_000_000))
+        self._last_position[principal] = self._positions[record.id] = position
         self._records[record.id] = record
         index = self._by_principal.get(principal)
         if index is None:
             index = self._by_principal[principal] = SortedDict()
-        index[sequence] = record.id
+        index[position] = record.id
         if record.expires_at is not None:
             heapq.heappush(self._ends, (record.expires_at, record.id))
-        return record
 
     async def get(self, id: TaskId) -> TaskRecord | None:
         return self._records.get(id)
@@ -119,21 +118,21 @@ class MemoryTaskStore(TaskStore):
         if record is None:
             return
         index = self._by_principal[record.principal]
-        del index[record.sequence]
+        del index[self._positions.pop(id)]
         if not index:
             # A principal may be one connection: nothing of it stays when its last task has gone.
             del self._by_principal[record.principal]
-            del self._last_sequence[record.principal]
+            del self._last_position[record.principal]
         if len(self._ends) > 2 * len(self._records) + 64:
             self._ends = [(r.expires_at, r.id) for r in self._records.values() if r.expires_at is not None]
             heapq.heapify(self._ends)
 
-    async def page(self, principal: Principal, after: int, limit: int) -> Sequence[TaskRecord]:
+    async def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
         index = self._by_principal.get(principal)
         if index is None:
             return []
         first = index.bisect_right(after)
-        return [self._records[id] for id in index.values()[first : first + limit]]
+        return [(position, self._records[id]) for position, id in index.items()[first : first + limit]]
 
     async def count(self, principal: Principal) -> int:
         return len(self._by_principal.get(principal, ()))

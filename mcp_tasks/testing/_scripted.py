@@ -162,20 +162,21 @@ async def scripted(
     capabilities: JSONObject | None = None,
     handshake: bool = True,
     principal: str | None = None,
+    identified: bool = True,
     tap: Callable[[bytes], list[bytes]] | None = None,
 ) -> AsyncIterator[Remote]:
     """Put `peer` to the test as `side`, with a script at the other end.
 
     The script shakes hands first, with these capabilities of its own (None: all that revision has), unless it is told
-    not to. `principal` is whom the peer takes the script to be. The connection ends with the block, whose exception
-    leaves as it is.
+    not to. `principal` is whom the peer takes the script to be, and `identified` whether a server can tell by that one
+    client from another. The connection ends with the block, whose exception leaves as it is.
     """
     there, back = MemoryPipe(tap=tap), MemoryPipe(tap=tap)
     transport = LineTransport(back, MemoryReader(there), limits=peer.limits)
     async with servants() as nursery:
         remote = Remote(there, back, nursery)
         if side is Side.SERVER:
-            remote.connection = await nursery.start(_served, peer, transport, principal)
+            remote.connection = await nursery.start(_served, peer, transport, principal, identified)
             if handshake:
                 await remote.request("initialize", _opening(revision, capabilities))
                 await remote.notify("notifications/initialized")
@@ -198,9 +199,14 @@ async def scripted(
 
 
 async def _served(
-    peer: Peer, transport: LineTransport, principal: str | None, *, task_status: trio.TaskStatus[Connection]
+    peer: Peer,
+    transport: LineTransport,
+    principal: str | None,
+    identified: bool,
+    *,
+    task_status: trio.TaskStatus[Connection],
 ) -> None:
-    await peer.serve(transport, principal=principal, task_status=task_status)
+    await peer.serve(transport, principal=principal, identified=identified, task_status=task_status)
 
 
 def _connecting(

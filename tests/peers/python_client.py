@@ -27,7 +27,7 @@ from mcp.shared.session import RequestResponder
 warnings.filterwarnings("ignore", message="The experimental tasks API", category=DeprecationWarning)
 
 RELATED_TASK = "io.modelcontextprotocol/related-task"
-ANSWERS = {"confirm": True, "name": "Ada", "age": 36}
+ANSWERS = {"confirm": True, "name": "Ada", "age": 36, "answer": "of course"}
 POLL = 0.05
 
 Json = dict[str, Any]

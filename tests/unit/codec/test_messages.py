@@ -223,9 +223,7 @@ def _cycle() -> dict[str, Any]:
     return looped
 
 
-@pytest.mark.parametrize(
-    "value", [object(), {"a": {1j}}, "\ud800", {"deep": [[UNSET, object()]]}, _cycle()], ids=repr
-)
+@pytest.mark.parametrize("value", [object(), {"a": {1j}}, "\ud800", {"deep": [[UNSET, object()]]}, _cycle()], ids=repr)
 def test_what_is_no_json_is_refused_and_leaves_no_trace(value: Any) -> None:
     buffer = bytearray(b"before")
     with pytest.raises((TypeError, ValueError, RecursionError)):
@@ -291,8 +289,16 @@ def test_nothing_but_a_request_or_nonsense_is_answered(wire: dict[str, Any]) -> 
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [({}, "object"), ([], "array"), ("", "string"), (True, "boolean"), (1, "integer"), (1.0, "number")]
-    + [(None, "null"), (math, "module")],
+    [
+        ({}, "object"),
+        ([], "array"),
+        ("", "string"),
+        (True, "boolean"),
+        (1, "integer"),
+        (1.0, "number"),
+        (None, "null"),
+        (math, "module"),
+    ],
 )
 def test_json_type(value: Any, name: str) -> None:
     assert json_type(value) == name

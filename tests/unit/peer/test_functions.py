@@ -45,7 +45,7 @@ def with_context_last(name: str, *, context: Context) -> str:
     return name
 
 
-def untyped(ctx, value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def untyped(ctx, value):  # type: ignore[no-untyped-def]
     return value
 
 

@@ -29,9 +29,7 @@ def _walk(pages: Pages) -> list[list[int]]:
 
 
 @pytest.mark.requirement("C25-263")
-@pytest.mark.parametrize(
-    ("count", "sizes"), [(0, [0]), (1, [1]), (2, [2]), (3, [2, 1]), (4, [2, 2]), (5, [2, 2, 1])]
-)
+@pytest.mark.parametrize(("count", "sizes"), [(0, [0]), (1, [1]), (2, [2]), (3, [2, 1]), (4, [2, 2]), (5, [2, 2, 1])])
 def test_pages_are_full_and_the_last_has_no_cursor(count: int, sizes: list[int]) -> None:
     walked = _walk(_filled(count, 2))
     assert [len(page) for page in walked] == sizes

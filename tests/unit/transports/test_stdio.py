@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import mcp_tasks
 from mcp_tasks.transports.descriptors import FdReader, FdWriter
@@ -370,25 +371,26 @@ async def test_a_partial_last_line_is_no_message() -> None:
 
 
 async def test_a_client_that_does_not_read_and_goes() -> None:
+    """The server stops reading when its answers are not taken, and ends when they cannot be."""
     stdin, to_child = os.pipe()
     from_child, stdout = os.pipe()
     err_read, err_write = os.pipe()
-    writer, errors = FdWriter(to_child), Lines(err_read)
+    writer, reader, errors = FdWriter(to_child), FdReader(from_child), Lines(err_read)
+
+    async def send() -> None:
+        with pytest.raises(trio.BrokenResourceError):
+            for _ in range(100):
+                await writer.send_all(request(1, "x" * 1_000_000))
+
     async with running(SERVE, stdin, stdout, stderr=err_write):
-        os.close(stdin)
-        os.close(stdout)
-        os.close(err_write)
+        for fd in (stdin, stdout, err_write):
+            os.close(fd)
         async with trio.open_nursery() as nursery:
-
-            async def send() -> None:
-                # The server reads on only as long as its answers are taken, so this has to end in a wait.
-                with pytest.raises(trio.BrokenResourceError):
-                    while True:
-                        await writer.send_all(request(1, "x" * 1_000_000))
-
             nursery.start_soon(send)
-            assert (await FdReader(os.dup(from_child)).receive_some()).startswith(b"{")
-            os.close(from_child)
-            nursery.cancel_scope.cancel()
-        await writer.aclose()
+            assert await reader.receive_some()
+            # A server that reads on would let us through; one that is slow lets us close a little early.
+            await wait_all_tasks_blocked(0.05)
+            await reader.aclose()
+        assert (await errors.one()).startswith(b"closed: the stream is broken")
+    await writer.aclose()
     await errors.reader.aclose()
