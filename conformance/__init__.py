@@ -1,1 +1,1 @@
-"""Judging other implementations: suites that drive any program over its transport, and the programs they are tried on."""
+"""Judging other implementations: suites that drive any program over its transport, and programs to try them on."""

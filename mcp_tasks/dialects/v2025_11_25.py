@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 from typing import Any, Final, NoReturn
 
 from .._unset import JSON, UNSET, JSONObject, ProgressToken, RequestId, TaskId, Unset
@@ -110,6 +111,7 @@ _TASK_GATES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 _KNOWN: Final = frozenset(wire.REQUEST_PARAMS) | wire.NOTIFICATION_PARAMS.keys()
+_ANNOUNCED_WITH_TASKS: Final = frozenset({"tasks/list", "tasks/cancel"})  # the others need no announcement (T25-014)
 
 # Fields that came later. Older peers would ignore most of them, but strict ones exist.
 _SINCE_2025_11_25: Final[Mapping[type, Collection[str]]] = {
@@ -137,7 +139,7 @@ class HandshakeDialect(Dialect):
     def __init__(self, revision: str, omit: Mapping[type, Collection[str]]) -> None:
         self.revision = revision
         self._has_tasks = revision == wire.REVISION
-        self._codec = ShapeCodec(renames=wire.RENAMES, omit=omit, narrow=wire.NARROWED)
+        self._omit = omit
         words = wire.VOCABULARIES[revision]
         self._requests = {Side.SERVER: words.client_requests, Side.CLIENT: words.server_requests}
         self._notifications = {Side.SERVER: words.client_notifications, Side.CLIENT: words.server_notifications}
@@ -148,6 +150,10 @@ class HandshakeDialect(Dialect):
             "tasks/result": Await,
             "tasks/cancel": Cancel,
         }
+
+    @cached_property
+    def _codec(self) -> ShapeCodec:  # made when it is first needed: most processes speak one revision
+        return ShapeCodec(renames=wire.RENAMES, omit=self._omit, narrow=wire.NARROWED)
 
     def __repr__(self) -> str:
         return f"<HandshakeDialect {self.revision}>"
@@ -166,6 +172,8 @@ class HandshakeDialect(Dialect):
         elif type(meta) is not dict:
             raise InvalidParams(f"$.params._meta: expected object, got {json_type(meta)}")
         if method[:6] == "tasks/" and method in _KNOWN:
+            if not task_methods and method in _ANNOUNCED_WITH_TASKS:
+                raise MethodNotFound(f"Method not found: {method}")  # T25-013
             if verb := self._verbs.get(method):
                 # Related-task metadata is ignored here: `taskId` alone says which task is meant (T25-101, T25-103).
                 return verb(TaskId(self._member(params, "taskId")))
@@ -295,6 +303,8 @@ class HandshakeDialect(Dialect):
             wired = result
         else:
             wired = self._codec.lower(result)
+            if type(wired) is not dict:
+                raise InvalidShape("$.result", f"expected object, got {json_type(wired)}")
         return wired if related is None else _related(wired, related)
 
     def lower_error(self, error: Refusal | RequestFailed) -> ErrorObject:
@@ -465,6 +475,9 @@ class HandshakeDialect(Dialect):
             theirs, ("sampling", "tools")
         ):
             _missing("sampling with tools", Side.CLIENT, ("sampling", "tools"))
+        wants_context = asked.include_context in ("thisServer", "allServers") and self._has_tasks
+        if wants_context and not _announced(theirs, ("sampling", "context")):
+            _missing("sampling with context", Side.CLIENT, ("sampling", "context"))  # C25-273
         try:
             check_tool_exchange(asked.messages)
         except InvalidShape as wrong:

@@ -43,9 +43,13 @@ class Refused:
 
 @define
 class Dropped:
-    """A message changed nothing and is not answered; `reason` is for the log."""
+    """A message changed nothing and is not answered; `reason` is for the log.
+
+    `late`: it answers a request of ours that is over, as happens when we have withdrawn it (C25-173).
+    """
 
     reason: str
+    late: bool = False
 
 
 Event: TypeAlias = "Request | Notification | Answered[C] | Failed[C] | Refused | Dropped"

@@ -331,7 +331,7 @@ class Connection(Verbs):
             logger.warning("%r: refused: %s", self, event.answer.error.message)
             self.post(event.answer)
         elif not (isinstance(message, Response) and self.caller.unexpected(message.id, message.result)):
-            logger.warning("%r: dropped: %s", self, event.reason)
+            logger.log(logging.DEBUG if event.late else logging.WARNING, "%r: dropped: %s", self, event.reason)
         if self._drained and not self.session.served:
             self._drained.unpark_all()
 
@@ -360,7 +360,8 @@ class Connection(Verbs):
                         logger.warning("%r: dropped a status: %s", self, wrong)
                 self._tell(Told(notification.method, task))
             case Initialized():
-                self._ready.set()
+                if self.opened:
+                    self._ready.set()
                 self._tell(Told(notification.method, {}))
             case Told():
                 self._tell(notice)

@@ -86,7 +86,7 @@ class TaskHandle:
         self._params = params
         self._ttl_ms = ttl_ms
         self._resume = resume
-        self._bell = Bell()
+        self._bell = _SharedBell()
         limit = connection.limits.progress_backlog
         self._inbox = None if on_progress is None else ProgressInbox(on_progress, limit)
         self._token: ProgressToken | None = None
@@ -199,8 +199,12 @@ class TaskHandle:
 
     async def status(self) -> Task:
         """Ask how the task is. Raises as `Connection.call` does."""
-        self._changed(await self._connection.get_task(self.id))
+        seen = self._seen
+        task = await self._connection.get_task(self.id)
         assert self._task is not None
+        # What was pushed meanwhile is here already, though it may have been sent after the answer.
+        if seen == self._seen or not self._is_newer(task):
+            self._changed(task)
         return self._task
 
     async def updates(self) -> AsyncIterator[Task]:
@@ -217,11 +221,13 @@ class TaskHandle:
             if self._task.status is TaskStatus.INPUT_REQUIRED:
                 self._fetch()
             with trio.move_on_after(self._interval()) as waited:
-                await self._bell.wait()
+                if seen == self._seen and self._outcome is None:
+                    await self._bell.wait()
             await self._deliver()
-            if seen == self._seen and (waited.cancelled_caught or self._outcome is not None):
+            over = self._outcome is not None
+            if seen == self._seen and (waited.cancelled_caught or over):
                 await self.status()
-                if self._outcome is not None and self._task.status not in _TERMINAL:
+                if over and self._task.status not in _TERMINAL:
                     raise RemoteProtocolError(f"task {self.id} has a result, yet its status is {self._task.status}")
             if seen != self._seen:
                 seen = self._seen
@@ -231,8 +237,9 @@ class TaskHandle:
     async def result(self) -> JSONObject:
         """Wait for the result: the object that a plain request would have been answered with.
 
-        May be called again, and gives the same again. Raises `RequestFailed` with the error the request ended in,
-        `TaskCancelled` if it was cancelled, and what `Connection.call` raises. Cancelled, it only stops waiting.
+        May be called again, by several tasks at once too, and gives the same again. Raises `RequestFailed` with the
+        error the request ended in, `TaskCancelled` if it was cancelled, and what `Connection.call` raises. Cancelled,
+        it only stops waiting.
         """
         while self._outcome is None:
             self._fetch()
@@ -241,6 +248,11 @@ class TaskHandle:
         await self._deliver()
         if isinstance(self._outcome, MCPError):
             raise await self._explained(self._outcome)
+        if self._task is not None and not self._outcome.keys() - {"_meta"}:
+            # A receiver may answer for a cancelled task with an object that has nothing in it.
+            explained = await self._explained(RemoteProtocolError("the result has nothing in it"))
+            if isinstance(explained, TaskCancelled):
+                raise explained
         return self._outcome
 
     async def value(self) -> Any:
@@ -249,7 +261,6 @@ class TaskHandle:
         try:
             return self._connection.lift_result(self.method, result)
         except RemoteProtocolError as wrong:
-            # A receiver may answer for a cancelled task with an object that has nothing in it.
             raise await self._explained(wrong) from None
 
     # --- doing ----------------------------------------------------------------------------------------------------
@@ -289,6 +300,10 @@ class TaskHandle:
             self._task = task
             self._seen += 1
 
+    def _is_newer(self, than: Task) -> bool:
+        task = self._task
+        return task is not None and (task.status in _TERMINAL or task.last_updated_at >= than.last_updated_at)
+
     def _interval(self) -> float:
         assert self._task is not None
         given = self._task.poll_interval_ms
@@ -300,17 +315,24 @@ class TaskHandle:
             await self._inbox.deliver()
 
     def _fetch(self) -> None:
-        if self._fetching is None and self._outcome is None:
+        if self._fetching is not None or self._outcome is not None:
+            return
+        if self._connection.closed:
+            self._outcome = ConnectionClosed("the connection was closed before the task had a result")
+            self._bell.ring()
+        else:
             self._fetching = trio.CancelScope()
             self._connection.nursery.start_soon(self._fetch_outcome, self._fetching)
 
     async def _fetch_outcome(self, scope: trio.CancelScope) -> None:
-        with scope:
-            try:
+        try:
+            with scope:
                 self._outcome = await self._connection.await_task(self.id)
-            except MCPError as failure:
-                self._outcome = failure
-        self._bell.ring()
+        except MCPError as failure:
+            self._outcome = failure
+        finally:
+            self._fetching = None  # if it was given up, whoever still wants the result asks anew
+            self._bell.ring()
 
     async def _explained(self, failure: MCPError) -> MCPError:
         task = self._task
@@ -325,6 +347,29 @@ class TaskHandle:
             message = task.status_message
             return TaskCancelled(self.id) if message is UNSET else TaskCancelled(self.id, message)
         return failure
+
+
+class _SharedBell(Bell):
+    """A bell that several tasks may wait for at once. A ring wakes those that do; who comes later looks for itself."""
+
+    __slots__ = ("_lot",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lot = trio.lowlevel.ParkingLot()
+
+    def ring(self) -> None:
+        if self._lot:
+            self._lot.unpark_all()
+        else:
+            self._rung = True
+
+    async def wait(self) -> None:
+        if self._rung:
+            self._rung = False
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._lot.park()
 
 
 _IMMEDIATE = "io.modelcontextprotocol/model-immediate-response"

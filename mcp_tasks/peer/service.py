@@ -83,15 +83,13 @@ class Service:
     def accept(self, request: Request) -> None:
         """Serve a request that the session has accepted. Not a checkpoint."""
         connection = self._connection
-        limit = connection.limits.in_flight
-        if len(self._session.served) > limit:
-            refusal = LimitReached(f"Too many requests at once, the limit is {limit}", "in_flight", limit)
-            self._refuse(request.id, None, refusal)
-            return
         try:
             incoming = connection.dialect.lift_request(request, connection.side, connection.task_methods)
             if not connection.opened and not isinstance(incoming, (Open, Ping)):
                 raise InvalidRequest(f"{request.method}: the connection has not been initialized")
+            limit = connection.limits.in_flight
+            if len(self._session.served) > limit and not isinstance(incoming, Ping):
+                raise LimitReached(f"Too many requests at once, the limit is {limit}", "in_flight", limit)
         except Refusal as refusal:
             self._refuse(request.id, None, refusal)
             return

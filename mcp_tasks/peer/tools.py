@@ -10,7 +10,6 @@ Spec: server/tools (C25-180 to C25-204), basic/utilities/tasks "Tool-Level Negot
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import secrets
@@ -210,7 +209,7 @@ class _Output:
             validate(self._declared, structured, "$.structuredContent")
         if self._wrapped:
             structured = {"result": structured}
-        text = structured if isinstance(structured, str) else json.dumps(structured, ensure_ascii=False)
+        text = structured if isinstance(structured, str) else msgspec.json.encode(structured).decode()
         if self.schema is None and not isinstance(structured, dict):
             return CallToolResult(content=[TextContent(text=text)])
         # Repeated as text for clients that know no structured content (C25-197).

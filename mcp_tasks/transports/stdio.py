@@ -88,19 +88,14 @@ def _diverted(real_in: int, real_out: int) -> Iterator[None]:
     try:
         os.dup2(2, 1)
         os.dup2(null, 0)
-        # Printed before but not written yet: it is no message either.
-        _flush(stdout)
         sys.stdout = sys.stderr
         yield
     finally:
-        _flush(stdout)
+        # What Python still holds in its buffer, from before or from whoever kept this object, is no message either.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stdout.flush()
         if sys.stdout is sys.stderr:
             sys.stdout = stdout
         os.dup2(real_out, 1)
         os.dup2(real_in, 0)
         os.close(null)
-
-
-def _flush(stream: object) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        stream.flush()  # type: ignore[attr-defined]

@@ -315,19 +315,38 @@ async def test_parts_of_a_capability(
 
 
 @pytest.mark.requirement("C25-273")
-@pytest.mark.xfail(
-    strict=True,
-    reason="ENGINE: includeContext thisServer/allServers is sent without sampling.context (dialect._require_sampling)",
-)
 @pytest.mark.parametrize("context", ["thisServer", "allServers"])
 async def test_context_is_not_asked_for_without_the_capability(
     make_peer: MakePeer, context: Any, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with scripted(make_peer(), capabilities={"sampling": {}}) as remote:
         assert remote.connection is not None
-        with trio.move_on_after(1), pytest.raises(CapabilityMissing):
+        with trio.fail_after(1), pytest.raises(CapabilityMissing):
             await remote.connection.create_message(Sample("x", include_context=context))
         assert remote.unread() == []
+
+
+@pytest.mark.requirement("C25-273")
+@pytest.mark.parametrize(
+    ("revision", "capability", "context"),
+    [
+        ("2025-11-25", {}, "none"),
+        ("2025-11-25", {"context": {}}, "thisServer"),
+        ("2025-06-18", {}, "thisServer"),  # there was no such capability yet
+    ],
+)
+async def test_context_is_asked_for_with_the_capability(
+    make_peer: MakePeer, revision: str, capability: Any, context: Any
+) -> None:
+    async with scripted(make_peer(), revision=revision, capabilities={"sampling": capability}) as remote:
+        assert remote.connection is not None
+        sample = Sample("x", include_context=context)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(remote.connection.create_message, sample)
+            request = await remote.expect("sampling/createMessage")
+            assert request["params"]["includeContext"] == context
+            content = {"type": "text", "text": "y"}
+            await remote.reply(request, {"role": "assistant", "content": content, "model": "m"})
 
 
 @pytest.mark.parametrize(
@@ -406,12 +425,7 @@ async def test_a_server_is_not_asked_what_its_client_half_offers(make_peer: Make
         (sampling, "sampling/createMessage", {"messages": [], "maxTokens": 1, "tools": []}, -32602),
         (sampling, "sampling/createMessage", {"messages": [], "maxTokens": 1, "toolChoice": {}}, -32602),
         (sampling, "sampling/createMessage", {"messages": [], "maxTokens": 1}, None),
-        (
-            with_options(sampling, tools=True),
-            "sampling/createMessage",
-            {"messages": [], "maxTokens": 1, "tools": []},
-            0,
-        ),
+        (with_options(sampling, tools=True), "sampling/createMessage", {**SAMPLE, "tools": []}, None),
         (elicitation, "elicitation/create", URL, -32602),
         (elicitation, "elicitation/create", FORM, None),
         (elicitation, "elicitation/create", {**FORM, "mode": "form"}, None),

@@ -225,10 +225,6 @@ async def test_a_servers_calls_wait_for_the_handshake_from_the_start(make_peer: 
         await remote.reply(await remote.expect("ping"), {})
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="ENGINE: notifications/initialized sets _ready even before initialize (connection._take_notification)",
-)
 async def test_initialized_before_initialize_opens_nothing(make_peer: MakePeer) -> None:
     async with scripted(make_peer(), handshake=False) as remote, trio.open_nursery() as nursery:
         assert remote.connection is not None

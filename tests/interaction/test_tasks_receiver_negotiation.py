@@ -107,9 +107,6 @@ async def test_older_revisions_have_no_tasks(make_peer, revision, autojump_clock
 
 @requirement("T25-011", "T25-012", "T25-013")
 @pytest.mark.parametrize("method", ["tasks/list", "tasks/cancel"])
-@pytest.mark.xfail(
-    strict=True, reason="ENGINE: tasks/list and tasks/cancel are served although nothing of tasks was announced"
-)
 async def test_list_and_cancel_are_not_there_where_they_were_not_announced(receiving, method, autojump_clock):
     receiver = receiving(task="forbidden")
     async with receiver.connect() as remote:

@@ -19,7 +19,7 @@ import pytest
 import trio
 from attrs import define, field, frozen
 
-from mcp_tasks import UNSET, Connection, Context, Peer, open_stdio
+from mcp_tasks import Connection, Context, Peer, RequestRejected, open_stdio
 from mcp_tasks.wire.client_features import CreateMessageResult, ElicitResult
 from mcp_tasks.wire.content import TextContent
 
@@ -55,8 +55,6 @@ class SdkServer:
     """What it asks for. The Python SDK has no choice here."""
     echoes_prefix: bool
     """Whether its error messages begin with "MCP error CODE: "; those of tasks that failed do not."""
-    drive_refused: str
-    """What a tool that wanted a client's task says when that was refused: how it ends is the server's business."""
 
 
 @pytest.fixture(params=["python", "npm"])
@@ -68,14 +66,12 @@ def sdk(request: pytest.FixtureRequest, peers: ModuleType) -> SdkServer:
             name="mcp-tasks-python-peer",
             poll_interval_ms=500,
             echoes_prefix=False,
-            drive_refused="the user said no",
         )
     return SdkServer(
         command=peers.npm_server_command(),
         name="mcp-tasks-npm-peer",
         poll_interval_ms=100,
         echoes_prefix=True,
-        drive_refused="the user said no",
     )
 
 
@@ -88,6 +84,7 @@ class User:
 
     answers: dict[str, Any] = field(factory=lambda: {"confirm": True, "name": "Ada", "age": 36})
     declines: bool = False
+    refuses: bool = False
     forms: list[Any] = field(factory=list)
     samples: list[Any] = field(factory=list)
     related: list[str | None] = field(factory=list)
@@ -97,13 +94,18 @@ class User:
     together: int = 1
     """No form is answered before there are so many."""
     enough: trio.Event = field(factory=trio.Event)
+    asked: trio.Event = field(factory=trio.Event)
+    """Set when the first form has come."""
 
     async def elicit(self, ctx: Context, params: Any) -> Any:
         self.note(ctx)
         self.forms.append(params)
+        self.asked.set()
         if len(self.forms) >= self.together:
             self.enough.set()
         await self.enough.wait()
+        if self.refuses:
+            raise RequestRejected("the user said no")
         if self.declines:
             return ElicitResult(action="decline")
         asked = getattr(params, "requested_schema", {}).get("properties", {})
@@ -112,6 +114,8 @@ class User:
     async def sample(self, ctx: Context, params: Any) -> CreateMessageResult:
         self.note(ctx)
         self.samples.append(params)
+        if self.refuses:
+            raise RequestRejected("the user said no")
         said = params.messages[-1].content
         return CreateMessageResult(role="assistant", content=TextContent(text=f"sampled: {said.text}"), model="peer")
 
@@ -144,37 +148,32 @@ def hosting_client(make_peer: Callable[..., Peer], user: User) -> Peer:
     return peer
 
 
-Connect: TypeAlias = "Callable[[Peer, list[str]], AbstractAsyncContextManager[Connection]]"
+Connect: TypeAlias = "Callable[..., AbstractAsyncContextManager[Connection]]"
 
 
 @pytest.fixture
-def connect() -> Connect:
-    """Starts a server and connects a client to it, for a minute at most; the server then has to exit by itself."""
-    return _connect
+def connect(caplog: pytest.LogCaptureFixture) -> Connect:
+    """Starts a server and connects a client to it, for a minute at most.
+
+    At the end the server has to exit by itself (unless it is known not to), and nothing it has sent may have been
+    worth a warning in our log.
+    """
+    caplog.set_level(logging.WARNING, logger="mcp_tasks")
+
+    @asynccontextmanager
+    async def connect(peer: Peer, command: list[str], *, exits: bool = True) -> AsyncIterator[Connection]:
+        with trio.fail_after(SECONDS):
+            async with open_stdio(command, stderr="capture") as transport:
+                async with peer.connect(transport) as connection:
+                    yield connection
+            if exits:
+                assert transport.returncode == 0, transport.stderr_tail
+            assert [record.getMessage() for record in caplog.records if record.name.startswith("mcp_tasks")] == []
+
+    return connect
 
 
-@asynccontextmanager
-async def _connect(peer: Peer, command: list[str], *, exits: bool = True) -> AsyncIterator[Connection]:
-    with trio.fail_after(SECONDS):
-        async with open_stdio(command, stderr="capture") as transport:
-            async with peer.connect(transport) as connection:
-                yield connection
-        if exits:
-            assert transport.returncode == 0, transport.stderr_tail
-
-
-def text_of(result: Any) -> str:
-    """The text of a tool's result, as a shape or as JSON."""
-    content = result["content"] if isinstance(result, dict) else result.content
-    (block,) = content
-    return str(block["text"] if isinstance(block, dict) else block.text)
-
-
-def unset_to_none(value: Any) -> Any:
-    return None if value is UNSET else value
-
-
-# --- nothing is left, and nothing was dropped ---------------------------------------------------------------------------
+# --- nothing is left --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -184,17 +183,3 @@ def no_children_left() -> Iterator[None]:
     if sys.platform == "linux":
         left = [pid for path in glob.glob("/proc/self/task/*/children") for pid in Path(path).read_text().split()]
         assert left == []
-
-
-@pytest.fixture(autouse=True)
-def no_complaints(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Nothing that an SDK sends makes us log a warning, unless the test has the mark ``complains``."""
-    caplog.set_level(logging.WARNING, logger="mcp_tasks")
-    yield
-    found = [record.getMessage() for record in caplog.get_records("call") if record.name.startswith("mcp_tasks")]
-    if request.node.get_closest_marker("complains") is None:
-        assert found == []
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "complains: what the other side does here is worth a warning in our log")

@@ -50,9 +50,7 @@ class TestTable:
     def test_whole(self, data: bytes, frames: list[bytes | Oversized], end: Truncated | None) -> None:
         assert frames_of([data]) == (frames, end)
 
-    def test_split_at_every_position(
-        self, data: bytes, frames: list[bytes | Oversized], end: Truncated | None
-    ) -> None:
+    def test_split_at_every_position(self, data: bytes, frames: list[bytes | Oversized], end: Truncated | None) -> None:
         for at in range(len(data) + 1):
             assert frames_of([data[:at], data[at:]]) == (frames, end), at
 

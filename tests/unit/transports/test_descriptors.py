@@ -14,6 +14,7 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints, check_one_way_stream, wait_all_tasks_blocked
 
+from mcp_tasks.errors import ConnectionClosed
 from mcp_tasks.transports.descriptors import (
     FdReader,
     FdWriter,
@@ -24,6 +25,8 @@ from mcp_tasks.transports.descriptors import (
     open_writer,
     private_copy,
 )
+from mcp_tasks.transports.lines import LineTransport
+from mcp_tasks.wire.jsonrpc import Notification
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX descriptors")
 
@@ -293,3 +296,58 @@ async def test_enlarging_a_pipe() -> None:
     assert fcntl.fcntl(read, fcntl.F_GETPIPE_SZ) >= before
     os.close(read)
     os.close(write)
+
+
+async def test_writing_without_waiting() -> None:
+    read, write = os.pipe()
+    reader, writer = FdReader(read), FdWriter(write)
+    assert writer.write_nowait(b"abc") == 3
+    assert await reader.receive_some() == b"abc"
+    written = writer.write_nowait(bytes(10_000_000))
+    assert 0 < written < 10_000_000
+    assert writer.write_nowait(b"x") == 0
+
+    async def write_in_vain() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await writer.send_all(b"x")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write_in_vain)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            writer.write_nowait(b"x")
+        await writer.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        writer.write_nowait(b"x")
+    await reader.aclose()
+
+
+async def test_a_transport_flushes_what_it_can() -> None:
+    """`LineTransport.try_flush`: the rest is left for `flush`, in order and whole."""
+    read, write = os.pipe()
+    back_read, back_write = os.pipe()
+    near = LineTransport(FdWriter(write), FdReader(back_read))
+    far = LineTransport(FdWriter(back_write), FdReader(read))
+    small, large = Notification("small"), Notification("large", {"text": "x" * 1_000_000})
+    near.send(small)
+    assert near.try_flush()
+    assert near.backlog == 0
+    near.send(large)
+    near.send(small)
+    assert not near.try_flush()
+    assert 0 < near.backlog < 1_000_000
+    got: list[object] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.flush)
+        await wait_all_tasks_blocked()
+        near.send(small)
+        assert not near.try_flush()  # a flush is under way
+        while len(got) < 4:
+            got += await far.receive()
+    assert got == [small, large, small, small]
+    await far.aclose()
+    near.send(small)
+    assert not near.try_flush()
+    with pytest.raises(ConnectionClosed):
+        await near.flush()
+    await near.aclose()

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import trio
@@ -64,17 +65,17 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(Path(mcp_tasks.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"}
 
 
-async def run(source: str, data: bytes = b"", **more: Any) -> tuple[bytes, str]:
+async def run(
+    source: str, data: bytes = b"", *, stdin: IO[bytes] | int | None = None, stdout: IO[bytes] | None = None
+) -> tuple[bytes, str]:
     """What the program wrote to stdout and stderr."""
+    command, env = program(source), environment()
+    given = data if stdin is None else stdin
     with trio.fail_after(30):
-        done = await trio.run_process(
-            program(source),
-            **({} if "stdin" in more else {"stdin": data}),
-            **({} if "stdout" in more else {"capture_stdout": True}),
-            capture_stderr=True,
-            env=environment(),
-            **more,
-        )
+        if stdout is None:
+            done = await trio.run_process(command, stdin=given, capture_stdout=True, capture_stderr=True, env=env)
+        else:
+            done = await trio.run_process(command, stdin=given, stdout=stdout, capture_stderr=True, env=env)
     return done.stdout or b"", done.stderr.decode()
 
 
@@ -109,7 +110,8 @@ class Lines:
 
 @asynccontextmanager
 async def running(source: str, stdin: int, stdout: int, **more: Any) -> AsyncIterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(program(source), stdin=stdin, stdout=stdout, env=environment(), **more) as popen:
+    start = partial(subprocess.Popen, program(source), stdin=stdin, stdout=stdout, env=environment(), **more)
+    with start() as popen:
         try:
             with trio.fail_after(30):
                 yield popen
@@ -156,8 +158,7 @@ trio.run(main)
     assert second == b"after"
     strays = [line for line in err.splitlines() if line.startswith("stray")]
     assert sorted(strays) == sorted(
-        ["stray buffered", "stray print", "stray old object", "stray __stdout__", "stray descriptor"]
-        + ["stray child", "stray late"]
+        f"stray {what}" for what in ("buffered", "print", "old object", "__stdout__", "descriptor", "child", "late")
     )
 
 
@@ -288,8 +289,9 @@ async def main():
 trio.run(main)
 """
     )
-    with open("/dev/zero", "rb") as zero:
-        assert (await run(source, stdin=zero))[0] == b""
+    zero = os.open("/dev/zero", os.O_RDONLY)
+    assert (await run(source, stdin=zero))[0] == b""
+    os.close(zero)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
@@ -378,15 +380,18 @@ async def test_a_client_that_does_not_read_and_goes() -> None:
     writer, reader, errors = FdWriter(to_child), FdReader(from_child), Lines(err_read)
 
     async def send() -> None:
+        for _ in range(100):
+            await writer.send_all(request(1, "x" * 1_000_000))
+
+    async def send_in_vain() -> None:
         with pytest.raises(trio.BrokenResourceError):
-            for _ in range(100):
-                await writer.send_all(request(1, "x" * 1_000_000))
+            await send()
 
     async with running(SERVE, stdin, stdout, stderr=err_write):
         for fd in (stdin, stdout, err_write):
             os.close(fd)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(send)
+            nursery.start_soon(send_in_vain)
             assert await reader.receive_some()
             # A server that reads on would let us through; one that is slow lets us close a little early.
             await wait_all_tasks_blocked(0.05)

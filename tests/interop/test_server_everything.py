@@ -1,0 +1,167 @@
+"""Our client and npm's server-everything 2026.8.31: its tools as tasks, and tasks that it has our client run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import pytest
+import trio
+
+from mcp_tasks import CapabilityMissing, Connection, Context, Peer, TaskCancelled
+from mcp_tasks.wire.client_features import ElicitResult
+from mcp_tasks.wire.tasks import TaskStatus
+
+Open: TypeAlias = "Callable[[Peer], AbstractAsyncContextManager[Connection]]"
+
+RESEARCH = "simulate-research-query"
+
+
+@pytest.fixture
+def everything(peers: ModuleType, connect: Any) -> Open:
+    """Connects a client to server-everything, and waits until it has the tools that depend on the client.
+
+    It offers them one by one once it knows that the client is ready, and tells of each.
+    """
+
+    @asynccontextmanager
+    async def open_everything(peer: Peer) -> Any:
+        changed = trio.Event()
+
+        @peer.on("notifications/tools/list_changed")
+        async def told(connection: Connection, params: Any) -> None:
+            changed.set()
+
+        # It does not exit while a request of its own (for our roots) is unanswered.
+        async with connect(peer, peers.everything_command(), exits=False) as connection:
+            await changed.wait()
+            yield connection
+
+    return open_everything
+
+
+def texts_of(result: Any) -> str:
+    content = result["content"] if isinstance(result, dict) else result.content
+    return "\n".join(block["text"] if isinstance(block, dict) else block.text for block in content)
+
+
+async def test_the_handshake_and_plain_calls(everything: Open, client: Peer, user: Any) -> None:
+    user.answers["name"] = "Ada"
+    async with everything(client) as connection:
+        assert connection.revision == "2025-11-25"
+        assert connection.peer_name.startswith("mcp-servers/everything")
+        assert connection.their_capabilities.tasks.requests.tools.call == {}
+        tools = {tool.name: tool async for tool in connection.list_tools()}
+        assert tools[RESEARCH].execution.task_support == "required"
+        assert tools["echo"].execution.task_support == "forbidden"
+        assert texts_of(await connection.call_tool("echo", {"message": "hi"})) == "Echo: hi"
+        assert "5" in texts_of(await connection.call_tool("get-sum", {"a": 2, "b": 3}))
+        assert "sampled: " in texts_of(await connection.call_tool("trigger-sampling-request", {"prompt": "p"}))
+        assert "Ada" in texts_of(await connection.call_tool("trigger-elicitation-request", {}))
+        assert (await connection.call_tool("nothing", {})).is_error
+        assert [resource async for resource in connection.list_resources()]
+        assert [prompt async for prompt in connection.list_prompts()]
+        await connection.set_logging_level("error")
+
+
+async def test_a_tool_as_a_task(everything: Open, client: Peer) -> None:
+    async with everything(client) as connection:
+        params = {"name": RESEARCH, "arguments": {"topic": "x"}}
+        async with connection.start("tools/call", params, ttl=60) as task:
+            assert task.task is not None
+            assert task.task.ttl_ms == 300_000  # whatever was asked for
+            listed = [other.task_id async for other in connection.list_tasks()]
+            assert listed == [task.id]
+            updates = [update async for update in task.updates()]
+            assert updates[-1].status is TaskStatus.COMPLETED
+            said = [update.status_message for update in updates if update.status is TaskStatus.WORKING]
+            stages = list(dict.fromkeys(message.partition(".")[0] for message in said))
+            assert stages == ["Gathering sources", "Analyzing content", "Synthesizing findings", "Generating report"]
+            assert texts_of(await task.value()).startswith("# Research Report: x")
+
+
+async def test_call_tool_hides_the_task_and_its_question(everything: Open, client: Peer, user: Any) -> None:
+    user.answers["interpretation"] = "snake"
+    async with everything(client) as connection:
+        result = await connection.call_tool(RESEARCH, {"topic": "python", "ambiguous": True})
+        assert texts_of(result).startswith("# Research Report: python (snake)")
+        (task,) = [task async for task in connection.list_tasks()]
+    assert user.related == [task.task_id]
+    (form,) = user.forms
+    values = [choice["const"] for choice in form.requested_schema["properties"]["interpretation"]["oneOf"]]
+    assert values == ["programming", "snake", "comedy"]
+
+
+async def test_the_question_shows_as_a_status(everything: Open, client: Peer, user: Any) -> None:
+    user.answers["interpretation"] = "comedy"
+    async with everything(client) as connection:
+        params = {"name": RESEARCH, "arguments": {"topic": "python", "ambiguous": True}}
+        async with connection.start("tools/call", params) as task:
+            statuses = [update.status async for update in task.updates()]
+            assert TaskStatus.INPUT_REQUIRED in statuses
+            assert statuses[-1] is TaskStatus.COMPLETED
+            assert "(comedy)" in texts_of(await task.result())
+
+
+async def test_the_question_is_declined(everything: Open, client: Peer, user: Any) -> None:
+    user.declines = True
+    async with everything(client) as connection:
+        result = await connection.call_tool(RESEARCH, {"topic": "python", "ambiguous": True})
+        assert texts_of(result).startswith("# Research Report: python")
+    assert len(user.forms) == 1
+
+
+async def test_a_task_is_cancelled(everything: Open, client: Peer) -> None:
+    async with everything(client) as connection:
+        async with connection.start("tools/call", {"name": RESEARCH, "arguments": {"topic": "x"}}) as task:
+            assert (await task.cancel()).status is TaskStatus.CANCELLED
+            with pytest.raises(TaskCancelled):
+                await task.value()
+        assert texts_of(await connection.call_tool("echo", {"message": "hi"})) == "Echo: hi"
+
+
+async def test_the_client_hosts_a_sampling_task(everything: Open, hosting_client: Peer, user: Any) -> None:
+    async with everything(hosting_client) as connection:
+        result = await connection.call_tool("trigger-sampling-request-async", {"prompt": "p", "maxTokens": 10})
+        assert texts_of(result).startswith("[COMPLETED]")
+        assert "sampled: " in texts_of(result)
+    assert user.hosted == [True]
+
+
+async def test_the_client_hosts_an_elicitation_task(everything: Open, hosting_client: Peer, user: Any) -> None:
+    async with everything(hosting_client) as connection:
+        result = await connection.call_tool("trigger-elicitation-request-async", {})
+        assert texts_of(result).startswith("[COMPLETED]")
+        assert "- Name: Ada" in texts_of(result)
+    assert user.hosted == [True]
+
+
+async def test_the_client_hosts_a_task_that_fails(everything: Open, hosting_client: Peer, user: Any) -> None:
+    user.refuses = True
+    async with everything(hosting_client) as connection:
+        result = await connection.call_tool("trigger-sampling-request-async", {"prompt": "p", "maxTokens": 10})
+        print(result)
+    assert user.hosted == [True]
+    assert 0
+
+
+async def test_the_user_is_sent_to_a_url(everything: Open, make_peer: Callable[..., Peer]) -> None:
+    peer = make_peer("interop-browser")
+    visited = []
+
+    @peer.elicitation(url=True)
+    async def ask(ctx: Context, params: Any) -> ElicitResult:
+        visited.append(params.url)
+        return ElicitResult(action="accept")
+
+    async with everything(peer) as connection:
+        url = "https://example.com/sign-in"
+        result = await connection.call_tool("trigger-url-elicitation", {"url": url})
+        assert not result.is_error
+        with pytest.raises(CapabilityMissing):
+            await connection.call("tasks/nothing", {})
+    assert visited == [url]
+    print(result)
+    assert 0
