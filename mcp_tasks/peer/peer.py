@@ -216,10 +216,23 @@ class Peer:
                 except ConnectionClosed:
                     continue
 
+    @overload
+    def prompt(self, function: F, /) -> F: ...
+
+    @overload
+    def prompt(
+        self,
+        *,
+        name: str | None = None,
+        title: str | None = None,
+        description: str | None = None,
+        icons: list[Icon] | None = None,
+        meta: JSONObject | None = None,
+    ) -> Callable[[F], F]: ...
+
     def prompt(
         self,
         function: F | None = None,
-        /,
         *,
         name: str | None = None,
         title: str | None = None,
@@ -257,10 +270,17 @@ class Peer:
 
     # --- what we offer as a client --------------------------------------------------------------------------------
 
+    @overload
+    def sampling(self, function: F, /) -> F: ...
+
+    @overload
+    def sampling(
+        self, *, task: TaskPolicy = "forbidden", tools: bool = False, context: bool = False
+    ) -> Callable[[F], F]: ...
+
     def sampling(
         self,
         function: F | None = None,
-        /,
         *,
         task: TaskPolicy = "forbidden",
         tools: bool = False,
@@ -280,10 +300,17 @@ class Peer:
 
         return add if function is None else add(function)
 
+    @overload
+    def elicitation(self, function: F, /) -> F: ...
+
+    @overload
+    def elicitation(
+        self, *, task: TaskPolicy = "forbidden", form: bool = True, url: bool = False
+    ) -> Callable[[F], F]: ...
+
     def elicitation(
         self,
         function: F | None = None,
-        /,
         *,
         task: TaskPolicy = "forbidden",
         form: bool = True,

@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from .._unset import JSON, UNSET, JSONObject, Unset
 from ._shape import Shape
-from .content import Number, Role, SamplingContent
+from .content import Number, Role, SamplingContent, TextContent
 from .server_features import Tool
 
 __all__ = [
@@ -100,6 +100,12 @@ class CreateMessageResult(Shape):
     meta: JSONObject | Unset = UNSET
     extra: dict[str, JSON] = field(factory=dict)
 
+    @property
+    def text(self) -> str:
+        """The texts among the content, one below the other."""
+        blocks = self.content if isinstance(self.content, list) else [self.content]
+        return "\n".join(block.text for block in blocks if isinstance(block, TextContent))
+
 
 # -- elicitation
 
@@ -140,6 +146,17 @@ class ElicitResult(Shape):
     content: JSONObject | Unset = UNSET
     meta: JSONObject | Unset = UNSET
     extra: dict[str, JSON] = field(factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the user agreed; otherwise they declined, or made no choice."""
+        return self.action == "accept"
+
+    def __getitem__(self, name: str) -> JSON:
+        """What the user put into a field of the form. Raises KeyError if nothing was."""
+        if self.content is UNSET:
+            raise KeyError(name)
+        return self.content[name]
 
 
 @frozen(eq=False, repr=False)

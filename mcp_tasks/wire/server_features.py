@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from .._unset import JSON, UNSET, Cursor, JSONObject, Unset
 from ._shape import Shape
-from .content import Annotations, ContentBlock, Icon, Number, ResourceContents, Role
+from .content import Annotations, ContentBlock, Icon, Number, ResourceContents, Role, TextContent
 
 __all__ = [
     "CallToolParams",
@@ -120,6 +120,11 @@ class CallToolResult(Shape):
     is_error: bool | Unset = UNSET
     meta: JSONObject | Unset = UNSET
     extra: dict[str, JSON] = field(factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The texts among the content, one below the other."""
+        return "\n".join(block.text for block in self.content if isinstance(block, TextContent))
 
 
 # -- resources

@@ -398,7 +398,9 @@ async def test_many_calls_of_which_every_other_is_cancelled(make_peer: MakePeer)
     assert sorted(results) == list(range(1, 40, 2))
 
 
-async def test_the_end_of_the_connection_fails_calls_and_cancels_handlers(make_peer: MakePeer) -> None:
+async def test_the_end_of_the_connection_fails_calls_and_cancels_handlers(
+    make_peer: MakePeer, autojump_clock: trio.testing.MockClock
+) -> None:
     client, server = Worker(make_peer("c"), Side.CLIENT), Worker(make_peer("s"), Side.SERVER)
     failed: list[str] = []
 

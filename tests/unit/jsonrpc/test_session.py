@@ -65,9 +65,9 @@ def test_a_call_is_answered_once(session: Session[str, str]) -> None:
 def test_one_and_the_text_one_are_two_ids(session: Session[str, str]) -> None:
     id = _call(session, "a")
     event = session.receive(Response(str(id), {}))
-    assert event == Dropped(f"a response to {str(id)!r}, which is no request of ours that waits")
+    assert event == Dropped(f"a response to {str(id)!r}, which is no request of ours")
     assert session.receive(ErrorResponse(str(id), INVALID)) == Dropped(
-        f"an error for {str(id)!r}, which is no request of ours that waits"
+        f"an error for {str(id)!r}, which is no request of ours"
     )
     assert session.receive(Response(id, {})) == Answered("a", {})
 

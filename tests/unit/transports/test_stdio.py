@@ -110,7 +110,9 @@ class Lines:
 
 @asynccontextmanager
 async def running(source: str, stdin: int, stdout: int, **more: Any) -> AsyncIterator[subprocess.Popen[bytes]]:
-    start = partial(subprocess.Popen, program(source), stdin=stdin, stdout=stdout, env=environment(), **more)
+    start: partial[subprocess.Popen[bytes]] = partial(
+        subprocess.Popen, program(source), stdin=stdin, stdout=stdout, env=environment(), **more
+    )
     with start() as popen:
         try:
             with trio.fail_after(30):
