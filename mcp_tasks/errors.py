@@ -16,7 +16,7 @@
           +-- ResourceNotFound, RequestRejected, UrlElicitationRequired
           +-- LimitReached
           +-- TaskRefusal
-               +-- TaskNotFound, TaskExpired, TaskAlreadySettled, TaskCancelled, TaskInterrupted, InvalidCursor
+               +-- TaskNotFound, TaskExpired, TaskAlreadySettled, TaskCancelled, InvalidCursor
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ __all__ = [
     "TaskAlreadySettled",
     "TaskCancelled",
     "TaskExpired",
-    "TaskInterrupted",
     "TaskNotFound",
     "TaskRefusal",
     "ToolError",
@@ -206,14 +205,6 @@ class TaskCancelled(TaskRefusal):
     """The task was cancelled, so it has no result."""
 
     def __init__(self, task_id: TaskId, message: str = "Task was cancelled") -> None:
-        super().__init__(message, {"taskId": task_id})
-        self.task_id = task_id
-
-
-class TaskInterrupted(TaskRefusal):
-    """The task ended without an outcome of its own: its process or its connection went away."""
-
-    def __init__(self, task_id: TaskId, message: str) -> None:
         super().__init__(message, {"taskId": task_id})
         self.task_id = task_id
 

@@ -71,7 +71,6 @@ PUBLIC = [
     "TaskHandle",
     "TaskId",
     "TaskInput",
-    "TaskInterrupted",
     "TaskNotFound",
     "TaskRecord",
     "TaskRefusal",

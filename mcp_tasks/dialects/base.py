@@ -265,5 +265,9 @@ class Dialect(ABC):
         """
 
     @abstractmethod
+    def takes_tasks(self, method: str, theirs: Capabilities) -> bool:
+        """Whether they have announced that they run requests of this method as tasks."""
+
+    @abstractmethod
     def check_asked(self, call: Call, ours: Capabilities) -> None:
         """Refuse what they may not ask of us because we have not announced it. Raises `InvalidParams`."""

@@ -34,7 +34,6 @@ from ..errors import (
     RequestRejected,
     ResourceNotFound,
     TaskCancelled,
-    TaskInterrupted,
     TaskRefusal,
     UrlElicitationRequired,
 )
@@ -74,7 +73,6 @@ _NUMBERS: Final[Mapping[type[Refusal], int]] = {
     InternalError: -32603,
     LimitReached: -32603,
     TaskCancelled: -32603,
-    TaskInterrupted: -32603,
     ResourceNotFound: -32002,
     UrlElicitationRequired: -32042,
     RequestRejected: -1,
@@ -465,6 +463,10 @@ class HandshakeDialect(Dialect):
             self._require_sampling(self._ours(method, params), theirs)
         elif method == "elicitation/create":
             self._require_elicitation(self._ours(method, params), theirs)
+
+    def takes_tasks(self, method: str, theirs: Capabilities) -> bool:
+        gate = _TASK_GATES.get(method)
+        return self._has_tasks and gate is not None and _announced(theirs, gate)
 
     def _always(self, method: str) -> bool:
         # The oldest revision has completion but no capability to announce it by.

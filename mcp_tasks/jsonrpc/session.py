@@ -88,7 +88,7 @@ class Session(Generic[C, S]):
         if isinstance(message, Response):
             call = self.calls.pop(message.id, None)
             if call is None:
-                return self._unexpected(message.id, "response to")
+                return self._unexpected(message.id, "a response to")
             return Answered(call, message.result)
         if isinstance(message, Notification):
             return message
@@ -97,7 +97,7 @@ class Session(Generic[C, S]):
                 return Dropped(f"an error without an id: {message.error.message} ({message.error.code})")
             call = self.calls.pop(message.id, None)
             if call is None:
-                return self._unexpected(message.id, "error for")
+                return self._unexpected(message.id, "an error for")
             return Failed(call, message.error)
         return self._malformed(message)
 
@@ -112,8 +112,8 @@ class Session(Generic[C, S]):
 
     def _unexpected(self, id: RequestId, what: str) -> Dropped:
         if type(id) is int and 0 < id < self._next_id:
-            return Dropped(f"a late {what} {id!r}", late=True)
-        return Dropped(f"a {what} {id!r}, which is no request of ours")
+            return Dropped(f"{what} {id!r}, which is over", late=True)
+        return Dropped(f"{what} {id!r}, which is no request of ours")
 
     def _malformed(self, message: Malformed) -> Event[C]:
         if message.answerable:

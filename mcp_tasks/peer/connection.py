@@ -36,6 +36,7 @@ from ..dialects.base import (
     Withdrawn,
 )
 from ..dialects.select import LATEST_HANDSHAKE, accept, negotiate
+from ..dialects.v2025_11_25 import HANDSHAKE
 from ..errors import (
     ConnectionClosed,
     InvalidRequest,
@@ -121,6 +122,9 @@ class Connection(Verbs):
         self._ready = trio.Event()
         self._ended = trio.Event()
         self._why = "the connection is closed"
+        self._closing = False
+        self._half_closed = False
+        self._idle = Bell()
         self._dirty = Bell()
         self._drained = trio.lowlevel.ParkingLot()
         self._notices: deque[Told] = deque()
@@ -173,7 +177,9 @@ class Connection(Verbs):
 
     async def handshake(self, revision: str) -> None:
         """As a client, open the connection. Raises `RequestFailed`, `RemoteProtocolError`, `ConnectionClosed`."""
-        self.dialect = accept(revision)
+        if revision not in HANDSHAKE:
+            raise LocalProtocolError(f"{revision!r} is no revision to shake hands in: {', '.join(HANDSHAKE)}")
+        self.dialect = HANDSHAKE[revision]
         self._announce()
         assert isinstance(self.capabilities, ClientCapabilities)
         opening = InitializeParams(
@@ -219,12 +225,20 @@ class Connection(Verbs):
         self.task_methods = self.dialect.announced_tasks(offers, self.side)
 
     async def _finish(self) -> None:
-        # The other side sends no more. What it asked last may still be answered, for it may still be reading.
+        # The other side sends no more. What it asked last may still be answered, for it may still be reading; what we
+        # asked cannot be.
+        self._half_closed = True
+        self._fail_calls()
         with trio.move_on_after(_GRACE_SECONDS):
             while self.session.served and not self.closed:
-                self._fail_calls()
-                await self._drained.park()
+                await self._idle.wait()
         await self.aclose(self._why)
+
+    def served_one(self) -> None:
+        """A request of theirs is done with."""
+        if self._half_closed:
+            self._fail_calls()
+            self._idle.ring()
 
     async def aclose(self, why: str = "the connection was closed") -> None:
         """End the connection: calls fail, handlers and this connection's tasks are cancelled, the transport is closed.
@@ -232,22 +246,31 @@ class Connection(Verbs):
         Takes as long as the other side needs to read what is queued, a second at most, and then what the transport
         needs to close. Never cancelled half way.
         """
-        if not self.closed:
-            self._end(why)
-            with trio.CancelScope(shield=True):
-                if self._transient:
-                    await self.peer.tasks.forget(self.principal)
-                with trio.move_on_after(_FLUSH_SECONDS):
-                    try:
-                        await self._transport.flush()
-                    except (ConnectionClosed, trio.BusyResourceError):
-                        pass
-                await self._transport.aclose()
-            self._ended.set()
-        else:
+        if self._closing:
             await self._ended.wait()
+            return
+        self._closing = True
+        self._end(why)
+        with trio.CancelScope(shield=True):
+            if self._transient:
+                await self.peer.tasks.forget(self.principal)
+            with trio.move_on_after(_FLUSH_SECONDS):
+                await self._flush_rest()
+            await self._transport.aclose()
+        self._ended.set()
+
+    async def _flush_rest(self) -> None:
+        while self._transport.backlog:
+            try:
+                await self._transport.flush()
+            except trio.BusyResourceError:
+                await self._drained.park()  # the writer is at it
+            except ConnectionClosed:
+                return
 
     def _end(self, why: str) -> None:
+        if self.closed:
+            return
         self._why = why
         calls, serving = self.session.close()
         self.caller.lost(calls, why)
@@ -281,9 +304,9 @@ class Connection(Verbs):
         if written:
             self._dirty.ring()
         if self._transport.backlog > self.limits.max_backlog_bytes:
-            self._why = "the other side does not read"
-            logger.warning("%r: %s: %d bytes wait", self, self._why, self._transport.backlog)
-            self.nursery.start_soon(self.aclose, self._why)
+            logger.warning("%r: the other side does not read: %d bytes wait", self, self._transport.backlog)
+            self._end("the other side does not read")
+            self.nursery.start_soon(self.aclose)
 
     def write_now(self) -> None:
         """Write what is queued as far as that goes without waiting, and the rest soon."""
@@ -305,10 +328,14 @@ class Connection(Verbs):
         try:
             while not self.closed:
                 await self._dirty.wait()
-                await self._transport.flush()
-                self._drained.unpark_all()
+                try:
+                    await self._transport.flush()
+                finally:
+                    self._drained.unpark_all()
         except ConnectionClosed as closed:
             await self.aclose(str(closed))
+        except trio.BusyResourceError:
+            pass  # whoever closes the connection is writing the rest
 
     async def _pause(self) -> None:
         if not self.session.calls:
@@ -332,8 +359,6 @@ class Connection(Verbs):
             self.post(event.answer)
         elif not (isinstance(message, Response) and self.caller.unexpected(message.id, message.result)):
             logger.log(logging.DEBUG if event.late else logging.WARNING, "%r: dropped: %s", self, event.reason)
-        if self._drained and not self.session.served:
-            self._drained.unpark_all()
 
     def _take_notification(self, notification: Notification) -> None:
         try:
@@ -474,6 +499,10 @@ class Connection(Verbs):
             return self.dialect.lift_result(method, result)
         except InvalidShape as wrong:
             raise RemoteProtocolError(f"{method}: {wrong}") from None
+
+    def takes_tasks(self, method: str) -> bool:
+        """Whether the other side has announced that it runs requests of this method as tasks."""
+        return self.dialect.takes_tasks(method, self.their_capabilities)
 
     # --- tasks of theirs ------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._unset import UNSET, JSONObject
 from ..dialects.base import Capabilities, Dialect
-from ..errors import InvalidShape, RemoteProtocolError, RequestFailed
+from ..errors import CapabilityMissing, InvalidShape, RemoteProtocolError, RequestFailed
 from ..wire.client_features import CreateMessageResult, ElicitResult, Root
 from ..wire.server_features import (
     CallToolParams,
@@ -67,6 +67,10 @@ class Verbs(ABC):
         """Have a request run as a task."""
 
     @abstractmethod
+    def takes_tasks(self, method: str) -> bool:
+        """Whether the other side runs requests of this method as tasks."""
+
+    @abstractmethod
     def lift_result(self, method: str, result: JSONObject) -> Any:
         """A result as its shape."""
 
@@ -110,11 +114,12 @@ class Verbs(ABC):
 
         Whether it runs as a task is up to `task`; None makes it one where the tool demands that. Its definition is
         fetched once, for that and to check structured content against the output schema (C25-199, T25-024). Raises
-        as `call` does; `RemoteProtocolError` also for structured content that does not fit.
+        as `call` does; `CapabilityMissing` also where the tool's definition forbids what `task` says, and
+        `RemoteProtocolError` for structured content that does not fit.
         """
         tool = await self._definition(name)
         params = CallToolParams(name=name, arguments=UNSET if arguments is None else dict(arguments))
-        as_task = _demands_task(tool) if task is None else task
+        as_task = self._as_task(name, tool, task)
         result: CallToolResult
         if as_task:
             async with self.start("tools/call", params, ttl=ttl, on_progress=on_progress) as handle:
@@ -129,6 +134,16 @@ class Verbs(ABC):
             except InvalidShape as wrong:
                 raise RemoteProtocolError(f"the tool {name!r}: {wrong}") from None
         return result
+
+    def _as_task(self, name: str, tool: Tool | None, wanted: bool | None) -> bool:
+        if tool is None or not self.takes_tasks("tools/call"):
+            return bool(wanted)  # nothing is known, or there are no tasks at all, which `start` will say
+        support = "forbidden" if tool.execution is UNSET else tool.execution.task_support or "forbidden"
+        if wanted and support == "forbidden":
+            raise CapabilityMissing(f"the tool {name!r} cannot be run as a task")  # T25-018
+        if wanted is False and support == "required":
+            raise CapabilityMissing(f"the tool {name!r} can only be run as a task")  # T25-022
+        return support == "required" if wanted is None else wanted
 
     def forget_tools(self) -> None:
         """The tool definitions have changed: fetch them again before the next call."""
@@ -236,7 +251,3 @@ class Verbs(ABC):
             if cursor is None:
                 return
         raise RemoteProtocolError(f"tasks/list: the cursor {cursor!r} comes again; the list has no end")
-
-
-def _demands_task(tool: Tool | None) -> bool:
-    return tool is not None and tool.execution is not UNSET and tool.execution.task_support == "required"

@@ -384,8 +384,7 @@ class TaskRegistry:
             }
 
         record = await self._advance(live, change)
-        if self._live.pop(record.id, None) is not None:
-            self._release(record.principal)
+        self._drop(live)
         logger.info("task %s %s", record.id, record.state.value)
         return record
 
@@ -416,7 +415,11 @@ class TaskRegistry:
             # Somebody else was quicker: look again at what the record is now.
             current = await self.store.get(old.id)
             if current is None:
-                raise TaskExpired(old.id)
+                # Its lifetime was over, and whoever saw that first has removed it.
+                self._drop(live)
+                live.expired = True
+                live.changed()
+                raise TaskAlreadySettled(old.id, "expired")
             live.record = current
         raise InternalError(f"Task {live.record.id} is changed by too many at once")
 
@@ -425,6 +428,10 @@ class TaskRegistry:
         if live is None:
             raise TaskAlreadySettled(id, "over")
         return live
+
+    def _drop(self, live: _Live) -> None:
+        if self._live.pop(live.record.id, None) is not None:
+            self._release(live.record.principal)
 
     def _release(self, principal: Principal) -> None:
         left = self._running[principal] - 1

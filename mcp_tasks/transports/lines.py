@@ -44,6 +44,7 @@ class LineTransport(Transport):
         self._lines = LineDecoder(limits.message_bytes)
         self._queued = bytearray()
         self._writing = 0
+        self._torn = False
         self._over = False
 
     async def receive(self) -> Sequence[Inbound]:
@@ -71,11 +72,19 @@ class LineTransport(Transport):
         self._queued += b"\n"
 
     async def flush(self) -> None:
+        if self._writing:
+            raise trio.BusyResourceError("another task is flushing")
         while self._queued:
+            if self._torn:
+                # A message was cut off within: whatever followed would be read as its rest.
+                self._queued.clear()
+                raise ConnectionClosed("writing was given up in the middle of a message")
             data, self._queued = self._queued, bytearray()
             self._writing = len(data)
+            self._torn = True
             try:
                 await self._send_stream.send_all(data)
+                self._torn = False
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise ConnectionClosed(f"the stream is broken: {error}") from None
             finally:
@@ -83,7 +92,7 @@ class LineTransport(Transport):
 
     def try_flush(self) -> bool:
         write = getattr(self._send_stream, "write_nowait", None)
-        if write is None or self._writing:
+        if write is None or self._writing or self._torn:
             return False
         try:
             written = write(self._queued)

@@ -24,8 +24,8 @@ class Host:
 
     def __init__(self) -> None:
         self.peer = Peer("host", "1")
-        self.peer.elicitation(self.elicit, task="optional")
-        self.peer.sampling(self.sample, task="optional")
+        self.peer.elicitation(task="optional")(self.elicit)
+        self.peer.sampling(task="optional")(self.sample)
         self.declines = False
         self.hosted: list[bool] = []
 

@@ -137,6 +137,7 @@ async def test_a_result_that_was_being_fetched_when_the_block_was_left_is_fetche
         await remote.expect("tasks/result")
         await remote.reply(await remote.expect("tasks/cancel"), requestor.task("cancelled"))
         await remote.refuse(await remote.expect("tasks/result"), -32603, "There is no result")
+        await remote.reply(await remote.expect("tasks/get"), requestor.task("cancelled"))
 
 
 async def test_an_empty_result_of_a_cancelled_task_is_none(requestor, autojump_clock):

@@ -131,9 +131,6 @@ async def test_a_tool_is_called_as_its_definition_allows(make_peer, support, cho
 
 @requirement("T25-017", "T25-018", "T25-022")
 @pytest.mark.parametrize(("support", "choice"), [(None, True), ("", True), ("forbidden", True), ("required", False)])
-@pytest.mark.xfail(
-    strict=True, reason="ENGINE: Verbs.call_tool(task=...) does as it is told, whatever the tool's taskSupport says"
-)
 async def test_a_tool_is_not_called_as_its_definition_forbids(make_peer, support, choice, autojump_clock):
     async with scripted(make_peer(), side=Side.CLIENT) as remote, trio.open_nursery() as nursery:
         nursery.start_soon(list_one_tool, remote, support)
@@ -266,7 +263,7 @@ async def test_an_error_instead_of_a_task_is_raised_at_once(requestor, autojump_
 
 @requirement("T25-054", "T25-111")
 async def test_cursors_go_back_untouched(requestor, autojump_clock):
-    cursors = ["", " a b ", "é\u2028\\\"", "eyJ4IjoxfQ=="]
+    cursors = ["", " a b ", 'é\u2028\\"', "eyJ4IjoxfQ=="]
     async with requestor.connect() as remote, trio.open_nursery() as nursery:
         ids: list = []
 

@@ -55,6 +55,8 @@ class SdkServer:
     """What it asks for. The Python SDK has no choice here."""
     echoes_prefix: bool
     """Whether its error messages begin with "MCP error CODE: "; those of tasks that failed do not."""
+    refused_task: tuple[int, str]
+    """How a call fails that had the client run a task, which ended in -1 "the user said no": code, end of message."""
 
 
 @pytest.fixture(params=["python", "npm"])
@@ -66,12 +68,14 @@ def sdk(request: pytest.FixtureRequest, peers: ModuleType) -> SdkServer:
             name="mcp-tasks-python-peer",
             poll_interval_ms=500,
             echoes_prefix=False,
+            refused_task=(-1, "the user said no"),
         )
     return SdkServer(
         command=peers.npm_server_command(),
         name="mcp-tasks-npm-peer",
         poll_interval_ms=100,
         echoes_prefix=True,
+        refused_task=(-32603, " failed"),
     )
 
 
@@ -163,9 +167,8 @@ def connect(caplog: pytest.LogCaptureFixture) -> Connect:
     @asynccontextmanager
     async def connect(peer: Peer, command: list[str], *, exits: bool = True) -> AsyncIterator[Connection]:
         with trio.fail_after(SECONDS):
-            async with open_stdio(command, stderr="capture") as transport:
-                async with peer.connect(transport) as connection:
-                    yield connection
+            async with open_stdio(command, stderr="capture") as transport, peer.connect(transport) as connection:
+                yield connection
             if exits:
                 assert transport.returncode == 0, transport.stderr_tail
             assert [record.getMessage() for record in caplog.records if record.name.startswith("mcp_tasks")] == []

@@ -84,7 +84,7 @@ def check_ended(report: Json, status: str) -> None:
         assert report["outcome"]["result"]["_meta"][RELATED] == {"taskId": id}
 
 
-# --- (a) it drives our server -------------------------------------------------------------------------------------------
+# --- (a) it drives our server -----------------------------------------------------------------------------------------
 
 
 async def test_the_handshake_and_a_plain_call(play: Play) -> None:
@@ -186,7 +186,7 @@ async def test_an_unknown_task(play: Play) -> None:
     assert [report[operation]["error"]["code"] for operation in ("get", "result", "cancel")] == 3 * [-32602]
 
 
-# --- (d) it hosts tasks, and our server drives those --------------------------------------------------------------------
+# --- (d) it hosts tasks, and our server drives those ------------------------------------------------------------------
 
 
 async def test_our_server_drives_a_sampling_task_of_the_client(play: Play) -> None:

@@ -1,4 +1,4 @@
-"""Our client drives a server on PyPI mcp 1.30.0 and one on npm @modelcontextprotocol/sdk 1.32.2: the same tests for both."""
+"""Our client drives servers on PyPI mcp 1.30.0 and npm @modelcontextprotocol/sdk 1.32.2: the same tests for both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 import trio
 
 from mcp_tasks import (
-    UNSET,
     CapabilityMissing,
     Connection,
     ConnectionClosed,
@@ -53,7 +52,7 @@ def collapsed(tasks: list[Task]) -> list[TaskStatus]:
     return statuses
 
 
-# --- without tasks ------------------------------------------------------------------------------------------------------
+# --- without tasks ----------------------------------------------------------------------------------------------------
 
 
 async def test_the_handshake(sdk: Any, connect: Connect, client: Peer) -> None:
@@ -119,7 +118,7 @@ async def test_a_call_that_is_withdrawn(sdk: Any, connect: Connect, client: Peer
         assert text_of(await connection.call_tool("greet", {"name": "Ada"})) == "hello Ada"
 
 
-# --- the life of a task -------------------------------------------------------------------------------------------------
+# --- the life of a task -----------------------------------------------------------------------------------------------
 
 
 async def test_a_task_from_start_to_result(sdk: Any, connect: Connect, client: Peer) -> None:
@@ -144,9 +143,8 @@ async def test_a_task_from_start_to_result(sdk: Any, connect: Connect, client: P
 
 
 async def test_a_result_is_waited_for_without_looking_at_the_status(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", SHORT, ttl=60) as task:
-            assert text_of(await task.value()) == "done"
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", SHORT, ttl=60) as task:
+        assert text_of(await task.value()) == "done"
 
 
 async def test_a_task_that_is_kept_for_ever(sdk: Any, connect: Connect, client: Peer) -> None:
@@ -182,11 +180,17 @@ async def test_a_task_is_detached_and_taken_up_again(sdk: Any, connect: Connect,
 async def test_the_wrong_way_to_call_a_tool(sdk: Any, connect: Connect, client: Peer) -> None:
     async with connect(client, sdk.command) as connection:
         with pytest.raises(RequestFailed) as failed:
-            await connection.call_tool("failing_job", task=False)
+            await connection.call("tools/call", {"name": "failing_job", "arguments": {}})
         assert failed.value.code == -32601
         with pytest.raises(RequestFailed) as failed:
-            await connection.call_tool("greet", {"name": "Ada"}, task=True)
+            async with connection.start("tools/call", {"name": "greet", "arguments": {"name": "Ada"}}):
+                pass
         assert failed.value.code == -32601
+        # `call_tool` knows that before it asks.
+        with pytest.raises(CapabilityMissing):
+            await connection.call_tool("failing_job", task=False)
+        with pytest.raises(CapabilityMissing):
+            await connection.call_tool("greet", {"name": "Ada"}, task=True)
 
 
 async def test_call_tool_hides_the_task(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
@@ -202,12 +206,15 @@ async def test_call_tool_hides_the_task(sdk: Any, connect: Connect, client: Peer
 
 async def test_two_tasks_at_once(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
     user.together = 2
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", CONFIRM) as one, connection.start("tools/call", CONFIRM) as other:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(one.value)
-                nursery.start_soon(other.value)
-            assert sorted(user.related) == sorted([one.id, other.id])
+    async with (
+        connect(client, sdk.command) as connection,
+        connection.start("tools/call", CONFIRM) as one,
+        connection.start("tools/call", CONFIRM) as other,
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.value)
+            nursery.start_soon(other.value)
+        assert sorted(user.related) == sorted([one.id, other.id])
 
 
 async def test_unknown_tasks(sdk: Any, connect: Connect, client: Peer) -> None:
@@ -233,13 +240,12 @@ async def test_a_task_expires(sdk: Any, connect: Connect, client: Peer) -> None:
         assert [listed async for listed in connection.list_tasks()] == []
 
 
-# --- the end of the connection ------------------------------------------------------------------------------------------
+# --- the end of the connection ----------------------------------------------------------------------------------------
 
 
 async def test_the_connection_ends_before_the_task(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", LONG, ttl=60) as task:
-            task.detach()
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", LONG, ttl=60) as task:
+        task.detach()
     assert connection.closed
     for operation in (task.status, task.result, task.result, task.cancel, connection.ping):
         with pytest.raises(ConnectionClosed):
@@ -263,71 +269,65 @@ async def test_the_server_is_killed_while_a_result_is_waited_for(sdk: Any, clien
                 await connection.ping()
 
 
-# --- waiting for one task in several ways -------------------------------------------------------------------------------
+# --- waiting for one task in several ways -----------------------------------------------------------------------------
 
 
 async def test_several_requests_for_one_result(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", SHORT, ttl=60) as task:
-            found: list[Any] = []
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", SHORT, ttl=60) as task:
+        found: list[Any] = []
 
-            async def fetch() -> None:
-                found.append(await connection.await_task(task.id))
+        async def fetch() -> None:
+            found.append(await connection.await_task(task.id))
 
-            async with trio.open_nursery() as nursery:
-                for _ in range(3):
-                    nursery.start_soon(fetch)
-            assert [text_of(result) for result in found] == ["done", "done", "done"]
-            assert text_of(await task.result()) == "done"
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(fetch)
+        assert [text_of(result) for result in found] == ["done", "done", "done"]
+        assert text_of(await task.result()) == "done"
 
 
 async def test_several_waits_for_one_result(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", SHORT, ttl=60) as task:
-            found: list[Any] = []
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", SHORT, ttl=60) as task:
+        found: list[Any] = []
 
-            async def wait() -> None:
-                found.append(await task.result())
+        async def wait() -> None:
+            found.append(await task.result())
 
-            with trio.move_on_after(5):
-                async with trio.open_nursery() as nursery:
-                    for _ in range(3):
-                        nursery.start_soon(wait)
-            assert [text_of(result) for result in found] == ["done", "done", "done"]
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(wait)
+        assert [text_of(result) for result in found] == ["done", "done", "done"]
 
 
 async def test_updates_are_followed_while_the_result_is_waited_for(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", CONFIRM, ttl=60) as task:
-            seen: list[Task] = []
-            found: list[Any] = []
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", CONFIRM, ttl=60) as task:
+        seen: list[Task] = []
+        found: list[Any] = []
 
-            async def follow() -> None:
-                seen.extend([update async for update in task.updates()])
+        async def follow() -> None:
+            seen.extend([update async for update in task.updates()])
 
-            async def wait() -> None:
-                found.append(await task.result())
+        async def wait() -> None:
+            found.append(await task.result())
 
-            with trio.move_on_after(5):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(follow)
-                    nursery.start_soon(wait)
-            assert [text_of(result) for result in found] == ["deleted a.txt"]
-            assert seen[-1].status is COMPLETED
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            nursery.start_soon(wait)
+        assert [text_of(result) for result in found] == ["deleted a.txt"]
+        assert seen[-1].status is COMPLETED
 
 
 async def test_a_wait_is_given_up_and_the_task_goes_on(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
     user.together = 2  # the first question has to wait
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", CONFIRM, ttl=60) as task:
-            with trio.CancelScope() as scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(task.result)
-                    await user.asked.wait()
-                    scope.cancel()
-            assert (await task.status()).status is INPUT_REQUIRED
-            user.enough.set()
-            assert text_of(await task.value()) == "deleted a.txt"
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", CONFIRM, ttl=60) as task:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(task.result)
+                await user.asked.wait()
+                scope.cancel()
+        assert (await task.status()).status is INPUT_REQUIRED
+        user.enough.set()
+        assert text_of(await task.value()) == "deleted a.txt"
 
 
 async def test_a_result_after_the_block_was_left(sdk: Any, connect: Connect, client: Peer) -> None:
@@ -342,7 +342,7 @@ async def test_a_result_after_the_block_was_left(sdk: Any, connect: Connect, cli
             await task.result()
 
 
-# --- cancelling ---------------------------------------------------------------------------------------------------------
+# --- cancelling -------------------------------------------------------------------------------------------------------
 
 
 async def test_a_task_is_cancelled(sdk: Any, connect: Connect, client: Peer) -> None:
@@ -361,25 +361,23 @@ async def test_a_task_is_cancelled(sdk: Any, connect: Connect, client: Peer) -> 
 
 
 async def test_the_raw_result_of_a_cancelled_task(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", LONG, ttl=60) as task:
-            await task.cancel()
-            with pytest.raises(TaskCancelled):
-                await task.result()
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", LONG, ttl=60) as task:
+        await task.cancel()
+        with pytest.raises(TaskCancelled):
+            await task.result()
 
 
 async def test_a_task_is_cancelled_while_its_result_is_waited_for(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", LONG, ttl=60) as task:
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", LONG, ttl=60) as task:
 
-            async def wait() -> None:
-                with pytest.raises(TaskCancelled):
-                    await task.value()
+        async def wait() -> None:
+            with pytest.raises(TaskCancelled):
+                await task.value()
 
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(wait)
-                await task.status()  # by now the request for the result has been sent
-                await task.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await task.status()  # by now the request for the result has been sent
+            await task.cancel()
 
 
 async def test_a_task_is_cancelled_while_a_question_is_open(
@@ -409,7 +407,7 @@ async def test_leaving_the_block_cancels_the_task(sdk: Any, connect: Connect, cl
         assert (await connection.get_task(task.id)).status is CANCELLED
 
 
-# --- questions midway ---------------------------------------------------------------------------------------------------
+# --- questions midway -------------------------------------------------------------------------------------------------
 
 
 async def test_a_question_midway(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
@@ -450,41 +448,39 @@ async def test_sampling_midway(sdk: Any, connect: Connect, client: Peer, user: A
 
 async def test_a_question_that_is_refused(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
     user.refuses = True
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", CONFIRM, ttl=60) as task:
-            with pytest.raises(RequestFailed) as failed:
-                await task.value()
-            assert failed.value.code == -1
-            assert failed.value.message.endswith("the user said no")
-            assert (await task.status()).status is FAILED
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", CONFIRM, ttl=60) as task:
+        with pytest.raises(RequestFailed) as failed:
+            await task.value()
+        assert failed.value.code == -1
+        assert failed.value.message.endswith("the user said no")
+        assert (await task.status()).status is FAILED
 
 
-# --- failing ------------------------------------------------------------------------------------------------------------
+# --- failing ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_task_ends_in_a_result_with_is_error(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", {"name": "failing_job", "arguments": {}}, ttl=60) as task:
-            assert collapsed([update async for update in task.updates()])[-1] is FAILED
-            result = await task.value()
-            assert result.is_error
-            assert text_of(result) == "the job failed"
+    params = {"name": "failing_job", "arguments": {}}
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", params, ttl=60) as task:
+        assert collapsed([update async for update in task.updates()])[-1] is FAILED
+        result = await task.value()
+        assert result.is_error
+        assert text_of(result) == "the job failed"
 
 
 async def test_a_task_ends_in_a_protocol_error(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", BROKEN, ttl=60) as task:
-            for wait in (task.result, task.value, task.result):
-                with pytest.raises(RequestFailed) as failed:
-                    await wait()
-                assert (failed.value.code, failed.value.message) == (-32000, "the job broke")
-                assert failed.value.data == {"reason": "broken on purpose"}
-            last = await task.status()
-            assert last.status is FAILED
-            assert last.status_message == "the job broke"
+    async with connect(client, sdk.command) as connection, connection.start("tools/call", BROKEN, ttl=60) as task:
+        for wait in (task.result, task.value, task.result):
+            with pytest.raises(RequestFailed) as failed:
+                await wait()
+            assert (failed.value.code, failed.value.message) == (-32000, "the job broke")
+            assert failed.value.data == {"reason": "broken on purpose"}
+        last = await task.status()
+        assert last.status is FAILED
+        assert last.status_message == "the job broke"
 
 
-# --- progress -----------------------------------------------------------------------------------------------------------
+# --- progress ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("by", ["value", "updates"])
@@ -492,16 +488,18 @@ async def test_progress_of_a_task(by: str, sdk: Any, connect: Connect, client: P
     """All of it comes after the answer that says there is a task."""
     told: list[Progress] = []
     params = {"name": "progress_job", "arguments": {"steps": 5}}
-    async with connect(client, sdk.command) as connection:
-        async with connection.start("tools/call", params, ttl=60, on_progress=told.append) as task:
-            assert told == []
-            if by == "updates":
-                assert collapsed([update async for update in task.updates()]) == [WORKING, COMPLETED]
-            assert text_of(await task.value()) == "5 steps"
+    async with (
+        connect(client, sdk.command) as connection,
+        connection.start("tools/call", params, ttl=60, on_progress=told.append) as task,
+    ):
+        assert told == []
+        if by == "updates":
+            assert collapsed([update async for update in task.updates()]) == [WORKING, COMPLETED]
+        assert text_of(await task.value()) == "5 steps"
     assert told == [Progress(step, 5, f"step {step}") for step in (1, 2, 3, 4, 5)]
 
 
-# --- our client as the receiver of tasks ----------------------------------------------------------------------------------
+# --- our client as the receiver of tasks ------------------------------------------------------------------------------
 
 
 async def test_the_client_hosts_a_sampling_task(sdk: Any, connect: Connect, hosting_client: Peer, user: Any) -> None:
@@ -510,7 +508,9 @@ async def test_the_client_hosts_a_sampling_task(sdk: Any, connect: Connect, host
     assert user.hosted == [True]
 
 
-async def test_the_client_hosts_an_elicitation_task(sdk: Any, connect: Connect, hosting_client: Peer, user: Any) -> None:
+async def test_the_client_hosts_an_elicitation_task(
+    sdk: Any, connect: Connect, hosting_client: Peer, user: Any
+) -> None:
     async with connect(hosting_client, sdk.command) as connection:
         result = await connection.call_tool("drive_elicitation", {"message": "ok?"})
         assert text_of(result) == 'accept {"confirm":true}'
@@ -528,16 +528,15 @@ async def test_the_client_hosts_a_declined_elicitation_task(
     assert user.hosted == [True]
 
 
-async def test_the_client_hosts_a_task_that_fails(
-    sdk: Any, connect: Connect, hosting_client: Peer, user: Any
-) -> None:
+async def test_the_client_hosts_a_task_that_fails(sdk: Any, connect: Connect, hosting_client: Peer, user: Any) -> None:
     user.refuses = True
     async with connect(hosting_client, sdk.command) as connection:
         with pytest.raises(RequestFailed) as failed:
             await connection.call_tool("drive_sampling", {"prompt": "hi"})
-        print(failed.value)
+    code, end = sdk.refused_task
+    assert failed.value.code == code
+    assert failed.value.message.endswith(end)
     assert user.hosted == [True]
-    assert 0
 
 
 async def test_a_client_that_hosts_tasks_still_answers_plain_questions(
