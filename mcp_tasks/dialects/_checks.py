@@ -36,6 +36,8 @@ def check_tool_exchange(messages: Sequence[SamplingMessage]) -> None:
         asked = {block.id for block in blocks if isinstance(block, ToolUseContent)}
         if asked and message.role != "assistant":
             raise InvalidShape(path, "tool uses go into an assistant message")
+    if asked:
+        raise InvalidShape("$.params.messages", f"expected a result for the tool use {min(asked)!r} at the end")
 
 
 _KINDS = ("string", "number", "integer", "boolean", "array")

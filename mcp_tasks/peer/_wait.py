@@ -64,22 +64,24 @@ async def servants() -> AsyncIterator[trio.Nursery]:
     cancels the block and leaves unwrapped too if it is the only one.
     """
     raised: BaseException | None = None
+    ended: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             try:
                 yield nursery
             except BaseException as error:
+                if not _failures(error):
+                    raise  # a cancellation, and the nursery can tell whose
                 raised = error
             nursery.cancel_scope.cancel()
-    except BaseException as group:
-        if raised is not None and not isinstance(raised, trio.Cancelled):
-            raise raised from None
-        failures = _failures(group)
-        if len(failures) == 1:
-            raise failures[0] from None
-        raise
+    except BaseException as error:
+        ended = error
+    # Raised out here, so that the exception gets no context it did not have.
     if raised is not None:
         raise raised
+    if ended is not None:
+        failures = _failures(ended)
+        raise failures[0] if len(failures) == 1 else ended
 
 
 def _failures(error: BaseException) -> list[BaseException]:

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._unset import JSON, JSONObject, Principal, ProgressToken, RequestId, TaskId
+from ..dialects.base import Side
 from ..errors import ConnectionClosed, LocalProtocolError, TaskAlreadySettled
 from ..tasks.model import Call, Question
 from ..tasks.registry import TaskRegistry
@@ -211,9 +212,16 @@ class Context:
             logger.debug("progress of %s is lost: nobody is connected", self.method)
 
     async def report(self, message: str) -> None:
-        """Say in words what is going on: as the status message of a task, or else as a log message."""
-        if not await self._delivery.report(message):
-            await self.connection.send_log("info", message, None, None)
+        """Say in words what is going on: as the status message of a task, or else as a server's log message.
+
+        A plain request to a client has no place for it; it is then only logged here.
+        """
+        if await self._delivery.report(message):
+            return
+        if self.connection.side is Side.SERVER:
+            await self.log("info", message)
+        else:
+            logger.info("%s: %s", self.method, message)
 
     async def log(self, level: LoggingLevel, data: JSON, logger: str | None = None) -> None:
         """Send a log message, if the requestor wants messages of this level (C25-253).

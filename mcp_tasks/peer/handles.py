@@ -10,7 +10,7 @@ Spec: 2025-11-25 basic/utilities/tasks (T25-040 to T25-052, T25-075, T25-157).
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -207,7 +207,7 @@ class TaskHandle:
             self._changed(task)
         return self._task
 
-    async def updates(self) -> AsyncIterator[Task]:
+    async def updates(self) -> AsyncGenerator[Task, None]:
         """The task as it is now, then each change that is seen, the terminal one last.
 
         Polls at the receiver's interval, between 10 ms and 60 s, and takes pushed statuses when they come. What
@@ -233,6 +233,8 @@ class TaskHandle:
                 seen = self._seen
                 yield self._task
         await self._deliver()
+        if seen != self._seen:  # the loop's own body has cancelled it, say
+            yield self._task
 
     async def result(self) -> JSONObject:
         """Wait for the result: the object that a plain request would have been answered with.

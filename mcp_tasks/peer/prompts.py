@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .._unset import UNSET, JSONObject
 from ..cursor import CursorSeal
@@ -157,6 +157,8 @@ class CompletionSet:
             known = params.context.arguments
         found = await completer(params.argument.name, params.argument.value, known)
         if isinstance(found, Completion):
+            if len(found.values) > MAX_COMPLETIONS:
+                found = evolve(found, values=found.values[:MAX_COMPLETIONS], has_more=True)
             return CompleteResult(completion=found)
         values = [str(value) for value in found]
         more = len(values) > MAX_COMPLETIONS

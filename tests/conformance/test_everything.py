@@ -82,7 +82,8 @@ async def test_a_tool_that_is_no_task(autojump_clock: object, tool: str, argumen
     async with connected(host) as connection:
         assert render(await connection.call_tool(tool, arguments)) == text
         with pytest.raises(RequestFailed) as refused:
-            await connection.call_tool(tool, arguments, task=True)
+            async with connection.start("tools/call", {"name": tool, "arguments": arguments}):
+                pass
     assert refused.value.code == -32601
     assert all(host.hosted)  # as tasks of the client's
 
@@ -93,7 +94,7 @@ async def test_a_tool_that_has_to_be_a_task(autojump_clock: object) -> None:
         assert result.is_error
         assert render(result) == "the job failed, as it always does"
         with pytest.raises(RequestFailed) as refused:
-            await connection.call_tool("failing_job", task=False)
+            await connection.call("tools/call", {"name": "failing_job"})
     assert refused.value.code == -32601
 
 

@@ -1,7 +1,7 @@
 """The seed, feature by feature: what rmcp's first tasks offered, and the mirror of it that was never merged.
 
-One test per row of the checklist: F for the features, M for the mirror on the client's side. The defects that its review
-found are in `test_seed_review`.
+One test per row of the checklist: F for the features, M for the mirror on the client's side. The defects that its
+review found are in `test_seed_review`.
 """
 
 import pytest

@@ -145,12 +145,15 @@ async def list_one_tool(remote, support) -> None:
 
 
 @requirement("T25-015")
-async def test_a_required_tool_of_a_server_without_tasks_is_not_called_at_all(make_peer, autojump_clock):
+@pytest.mark.parametrize("support", ["optional", "required"])
+async def test_no_tool_of_a_server_without_tasks_is_a_task_whatever_its_definition_says(
+    make_peer, support, autojump_clock
+):
     async with scripted(make_peer(), side=Side.CLIENT, capabilities={"tools": {}}) as remote:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(list_one_tool, remote, "required")
-            with pytest.raises(CapabilityMissing, match=r"tasks\.requests\.tools\.call"):
-                await remote.connection.call_tool("t", {})
+        call = await call_tool(remote, support, [])
+        assert call["params"] == {"name": "t", "arguments": {}}
+        with pytest.raises(CapabilityMissing, match=r"tasks\.requests\.tools\.call"):
+            await remote.connection.call_tool("t", {}, task=True)
         assert remote.unread("tools/call") == []
 
 

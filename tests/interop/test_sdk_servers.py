@@ -159,7 +159,7 @@ async def test_a_task_that_is_kept_for_ever(sdk: Any, connect: Connect, client: 
 
 
 async def test_many_tasks_are_listed(sdk: Any, connect: Connect, client: Peer) -> None:
-    """More than a page of either SDK, which is 10."""
+    """More than a page of the npm SDK, which is 10; Python lists all at once."""
     async with connect(client, sdk.command) as connection:
         made = []
         for _ in range(23):

@@ -1,0 +1,257 @@
+"""The commands as they are typed: names, options, help. What they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from attrs import frozen
+from cyclopts import App, CycloptsError, Parameter
+
+from .._version import __version__
+from . import calls
+from .calls import Session
+from .demo import demo as run_demo
+from .display import open_display
+from .exits import Exit, Trouble
+from .following import load_saved
+from .running import Command, Interrupts, run_command
+from .serving import serve as run_server
+
+__all__ = ["app", "run"]
+
+_EPILOGUE = """\
+SERVER is a command line ("python server.py"), or a name from an mcpServers JSON file. A command of several words may \
+also stand at the end, after --.
+
+Exit codes: 0 ok; 1 the tool or task failed; 2 wrong usage; 3 no connection, or the server broke the protocol; \
+4 timed out; 5 the task was cancelled; 6 detached; 130 interrupted.
+"""
+
+app = App(
+    name="mcp-tasks",
+    version=__version__,
+    help="Talk to Model Context Protocol servers, with tasks in both directions.",
+    help_epilogue=_EPILOGUE,
+    default_parameter=Parameter(negative=()),
+)
+tasks = App(name="tasks", help="Look after the tasks of a server that keeps them (many end with the connection).")
+app.command(tasks)
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Common:
+    """Options of every command that talks to a server.
+
+    Parameters
+    ----------
+    config
+        The mcpServers file to find names in; by default .mcp.json, mcp.json and $MCP_CONFIG.
+    timeout
+        Give up after so many seconds.
+    json
+        Print JSON on stdout, one object per line.
+    debug
+        Show tracebacks.
+    """
+
+    config: Path | None = None
+    timeout: float | None = None
+    json: bool = False
+    debug: bool = False
+
+    def run(
+        self,
+        server: str,
+        command: Callable[[Session], Awaitable[int]],
+        *,
+        yes: bool = False,
+        save: Path | None = None,
+    ) -> int:
+        """Run a command with a server."""
+        display = open_display(json=self.json)
+
+        async def main(interrupts: Interrupts) -> int:
+            session = Session(
+                server=server, config=self.config, display=display, interrupts=interrupts, yes=yes, save=save
+            )
+            return await command(session)
+
+        return run_command(main, display, timeout=self.timeout, debug=self.debug)
+
+
+_DEFAULTS = Common()
+Yes = Annotated[bool, Parameter(name=["--yes", "-y"])]
+
+
+@app.command
+def tools(server: str, *, common: Common = _DEFAULTS) -> int:
+    """List the tools of a server.
+
+    Parameters
+    ----------
+    server
+        A command line, or a name from the configuration.
+    """
+    return common.run(server, calls.list_tools)
+
+
+@app.command
+def call(
+    server: str,
+    tool: str,
+    arguments: Annotated[list[str] | None, Parameter(show_default=False, allow_leading_hyphen=False)] = None,
+    /,
+    *,
+    args: str | None = None,
+    task: bool = False,
+    ttl: float | None = None,
+    yes: Yes = False,
+    save: Path | None = None,
+    common: Common = _DEFAULTS,
+) -> int:
+    """Call a tool; questions are asked here, and Ctrl-C lets you cancel a task or detach from it.
+
+    Parameters
+    ----------
+    server
+        A command line, or a name from the configuration.
+    tool
+        The tool's name.
+    arguments
+        Its arguments as name=value; a value is JSON if it can be.
+    args
+        Its arguments as one JSON object; name=value goes before it.
+    task
+        Run it as a task, with its status and progress. Done anyway where the tool demands it.
+    ttl
+        How many seconds the task is to be kept, from its creation.
+    yes
+        Answer forms with their defaults, without asking.
+    save
+        Where to save the task on detaching, for `tasks resume --file`.
+    """
+    command = partial(
+        calls.call_tool, name=tool, words=arguments or (), given=args, as_task=task or ttl is not None, ttl=ttl
+    )
+    return common.run(server, command, yes=yes, save=save)
+
+
+@tasks.command(name="list")
+def list_(server: str, *, common: Common = _DEFAULTS) -> int:
+    """List our tasks."""
+    return common.run(server, calls.list_tasks)
+
+
+@tasks.command
+def get(server: str, id: str, *, common: Common = _DEFAULTS) -> int:
+    """Show how a task is."""
+    return common.run(server, partial(calls.get_task, id=id))
+
+
+@tasks.command
+def result(server: str, id: str, *, yes: Yes = False, common: Common = _DEFAULTS) -> int:
+    """Wait for the result of a task."""
+    return common.run(server, partial(calls.task_result, id=id), yes=yes)
+
+
+@tasks.command
+def cancel(server: str, id: str, *, common: Common = _DEFAULTS) -> int:
+    """Cancel a task."""
+    return common.run(server, partial(calls.cancel_task, id=id))
+
+
+@tasks.command
+def resume(
+    server: str | None = None,
+    id: str | None = None,
+    *,
+    file: Path | None = None,
+    yes: Yes = False,
+    save: Path | None = None,
+    common: Common = _DEFAULTS,
+) -> int:
+    """Follow a task again, given its ID or --file.
+
+    Parameters
+    ----------
+    server
+        By default, the one that the file names.
+    file
+        What `call --save` has written.
+    yes
+        Answer forms with their defaults, without asking.
+    save
+        Where to save the task on detaching again.
+    """
+    if (id is None) == (file is None):
+        raise Trouble("give either an ID or --file", Exit.USAGE)
+    saved, from_file = (str(id), None) if file is None else load_saved(file)
+    server = server or from_file
+    if server is None:
+        raise Trouble(f"{file} names no server: give one", Exit.USAGE)
+    return common.run(server, partial(calls.resume_task, saved=saved), yes=yes, save=save)
+
+
+@app.command
+def demo(*, ask: bool = False, json: bool = False, debug: bool = False) -> int:
+    """Show tasks in both directions, with a server that comes along.
+
+    Parameters
+    ----------
+    ask
+        Have its question asked here instead of answering it by itself.
+    json
+        Print one JSON object per event.
+    debug
+        Show tracebacks.
+    """
+    display = open_display(json=json, lines=sys.stdout)
+    command: Command = partial(run_demo, display=display, ask=ask)
+    return run_command(command, display, debug=debug)
+
+
+@app.command
+def serve(target: str, *, stdio: bool = False, debug: bool = False) -> int:
+    """Serve a peer of your own on standard input and output.
+
+    Parameters
+    ----------
+    target
+        Where the Peer is, as module:attribute; modules of the current directory count.
+    stdio
+        Over standard input and output, which is the only transport so far.
+    debug
+        Log everything to stderr.
+    """
+    if not stdio:
+        raise Trouble("serve: say over what: --stdio", Exit.USAGE)
+    return run_server(target, debug=debug)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        code = app(_with_command(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as wrong:
+        print(f"mcp-tasks: {' '.join(str(wrong).split())} (see mcp-tasks --help)", file=sys.stderr)
+        return Exit.USAGE
+    except Trouble as wrong:
+        print(f"mcp-tasks: {wrong}", file=sys.stderr)
+        return wrong.exit
+    return code if isinstance(code, int) else Exit.OK
+
+
+def _with_command(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the words after ``--`` put where SERVER belongs, as one."""
+    if "--" not in arguments:
+        return list(arguments)
+    at = list(arguments).index("--")
+    own, command = list(arguments[:at]), arguments[at + 1 :]
+    own.insert(2 if own[:1] == ["tasks"] else 1, shlex.join(command))
+    return own

@@ -1,0 +1,186 @@
+"""What SERVER means on the command line: a command, or a name from a file of `mcpServers`; and connecting to it.
+
+The file is the one that MCP hosts share: ``{"mcpServers": {NAME: {"command": ..., "args": [...], "env": {...}, "cwd":
+...}}}``, with ``${VAR}`` and ``${VAR:-default}`` taken from our environment. A command that somebody has just typed
+inherits that environment, as it would from a shell; one from a file gets only harmless names and what its `env` says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from attrs import field, frozen
+
+from ..errors import RequestFailed
+from ..peer._wait import servants
+from ..peer.connection import Connection
+from ..peer.peer import Peer
+from ..serve import open_stdio
+from ..transports.stdio import DEFAULT_ENV
+from .display import Display
+from .exits import Exit, Trouble
+
+__all__ = ["ServerCommand", "connected", "expand", "find_server"]
+
+HANDSHAKE_SECONDS = 30.0
+"""How long a server may take to start and shake hands."""
+
+_LAST_WORDS_SECONDS = 0.5
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+@frozen(kw_only=True)
+class ServerCommand:
+    """How to start a server. `inherit_env` is None for all of our environment."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str] = field(factory=dict)
+    cwd: str | None = None
+    inherit_env: Collection[str] | None = None
+
+
+def find_server(given: str, config: Path | None = None) -> ServerCommand:
+    """The server that was meant: a name from a file, else a command line. Raises `Trouble`."""
+    for path in [config] if config is not None else _usual_files():
+        servers = _servers(path)
+        if given in servers:
+            return _configured(given, servers[given], path)
+    if "://" in given.split(" ", 1)[0]:
+        raise Trouble(f"{given}: servers are commands for now; HTTP is not offered yet", Exit.USAGE)
+    try:
+        words = shlex.split(given)
+    except ValueError as error:
+        raise Trouble(f"SERVER is no command line: {error}: {given}", Exit.USAGE) from None
+    if not words:
+        raise Trouble("SERVER is empty", Exit.USAGE)
+    return ServerCommand(name=given, command=words)
+
+
+def _usual_files() -> list[Path]:
+    usual = [Path(".mcp.json"), Path("mcp.json")]
+    if named := os.environ.get("MCP_CONFIG"):
+        usual.append(Path(named))
+    return [path for path in usual if path.is_file()]
+
+
+def _servers(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Trouble(f"{path}: {error.strerror}", Exit.USAGE) from None
+    except ValueError as error:
+        raise Trouble(f"{path} is no JSON: {error}", Exit.USAGE) from None
+    servers = content.get("mcpServers", {}) if isinstance(content, dict) else None
+    if not isinstance(servers, dict):
+        raise Trouble(f"{path}: $.mcpServers: expected an object of servers", Exit.USAGE)
+    return servers
+
+
+def _configured(name: str, entry: Any, path: Path) -> ServerCommand:
+    where = f"{path}: $.mcpServers.{name}"
+    if not isinstance(entry, dict):
+        raise Trouble(f"{where}: expected an object", Exit.USAGE)
+    if "url" in entry and "command" not in entry:
+        raise Trouble(f"{where}: servers are commands for now; HTTP is not offered yet", Exit.USAGE)
+    command, args, env, cwd = (entry.get(key) for key in ("command", "args", "env", "cwd"))
+    args = [] if args is None else args
+    env = {} if env is None else env
+    if not isinstance(command, str) or not command:
+        raise Trouble(f"{where}.command: expected a string", Exit.USAGE)
+    if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
+        raise Trouble(f"{where}.args: expected a list of strings", Exit.USAGE)
+    if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
+        raise Trouble(f"{where}.env: expected an object of strings", Exit.USAGE)
+    if not (cwd is None or isinstance(cwd, str)):
+        raise Trouble(f"{where}.cwd: expected a string", Exit.USAGE)
+
+    def expanded(text: str) -> str:
+        try:
+            return expand(text, os.environ)
+        except KeyError as missing:
+            raise Trouble(f"{where}: the environment has no {missing.args[0]}", Exit.USAGE) from None
+
+    return ServerCommand(
+        name=name,
+        command=[expanded(command), *map(expanded, args)],
+        env={key: expanded(value) for key, value in env.items()},
+        cwd=None if cwd is None else expanded(cwd),
+        inherit_env=DEFAULT_ENV,
+    )
+
+
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """`text` with ``${VAR}`` and ``${VAR:-default}`` filled in, not looked at again. Raises KeyError."""
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        if default is not None:
+            return environment.get(name) or default
+        return environment[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+@asynccontextmanager
+async def connected(peer: Peer, server: ServerCommand, display: Display) -> AsyncIterator[Connection]:
+    """Start a server and connect to it; its stderr is shown in dim on a terminal, else it is ours.
+
+    Raises `Trouble` if there is no handshake in `HANDSHAKE_SECONDS`, and what `open_stdio` and `Peer.connect` raise.
+    """
+    async with _stderr(display) as stderr:
+        starting = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_SECONDS)
+        with starting:
+            try:
+                async with (
+                    open_stdio(
+                        server.command, env=server.env, inherit_env=server.inherit_env, cwd=server.cwd, stderr=stderr
+                    ) as transport,
+                    peer.connect(transport) as connection,
+                ):
+                    starting.deadline = float("inf")
+                    yield connection
+            except RequestFailed as refused:
+                if starting.deadline == float("inf"):
+                    raise
+                raise Trouble(f"{server.name} refused the handshake: {refused}", Exit.SERVER) from refused
+    if starting.cancelled_caught:
+        raise Trouble(f"{server.name} did not answer within {HANDSHAKE_SECONDS:g} seconds", Exit.TIMEOUT)
+
+
+@asynccontextmanager
+async def _stderr(display: Display) -> AsyncIterator[Any]:
+    if not display.terminal:
+        yield "forward"
+        return
+    read, write = os.pipe()
+    finished = trio.Event()
+
+    async def show() -> None:
+        rest = b""
+        async with trio.lowlevel.FdStream(read) as stream:
+            async for chunk in stream:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    display.said(line.decode("utf-8", "replace"))
+        if rest:
+            display.said(rest.decode("utf-8", "replace"))
+        finished.set()
+
+    async with servants() as nursery:
+        nursery.start_soon(show)
+        try:
+            with os.fdopen(write, "wb"):
+                yield write
+        finally:
+            # The server is gone, so what it had to say is in the pipe; or it left somebody behind who holds the end.
+            with trio.move_on_after(_LAST_WORDS_SECONDS):
+                await finished.wait()

@@ -1,0 +1,79 @@
+"""`mcp-tasks serve`: find a peer in a module, and be a server with it.
+
+Hosts start this for every conversation, so it imports neither cyclopts nor rich.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+
+import trio
+
+from ..peer._wait import servants
+from ..peer.peer import Peer
+from ..serve import serve_stdio
+from .exits import Exit, Trouble
+
+__all__ = ["load_peer", "serve"]
+
+
+def serve(target: str, *, debug: bool = False) -> int:
+    """Serve the peer that ``module:attribute`` names on stdin and stdout; returns the exit code.
+
+    Ends well when the client closes its end. SIGINT and SIGTERM end it too, with every task's cleanup done.
+    """
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr)
+    try:
+        peer = load_peer(target)
+        return trio.run(_serve_until_signal, peer)
+    except (Trouble, OSError) as error:
+        if debug:
+            raise
+        print(f"mcp-tasks serve: {error}", file=sys.stderr)
+        return error.exit if isinstance(error, Trouble) else Exit.SERVER
+
+
+async def _serve_until_signal(peer: Peer) -> int:
+    code = int(Exit.OK)
+
+    async def stop_on_signal() -> None:
+        nonlocal code
+        async for number in signals:
+            code = 128 + number
+            serving.cancel()
+
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, trio.CancelScope() as serving:
+        async with servants() as nursery:
+            nursery.start_soon(stop_on_signal)
+            async with peer:
+                await serve_stdio(peer)
+    return code
+
+
+def load_peer(target: str) -> Peer:
+    """The peer that ``module:attribute`` names; modules of the current directory count. Raises `Trouble`."""
+    module_name, colon, path = target.partition(":")
+    if not (module_name and colon and path):
+        raise Trouble(f"{target!r} is not of the form module:attribute", Exit.USAGE)
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        value = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        because = "" if (module_name + ".").startswith(missing + ".") else f", which {module_name!r} imports"
+        raise Trouble(f"there is no module {missing!r}{because}", Exit.USAGE) from error
+    except Exception as error:
+        raise Trouble(f"cannot import {module_name!r}: {type(error).__name__}: {error}", Exit.USAGE) from error
+    for name in path.split("."):
+        try:
+            value = getattr(value, name)
+        except AttributeError:
+            raise Trouble(f"{module_name!r} has no attribute {path!r}", Exit.USAGE) from None
+    if not isinstance(value, Peer):
+        raise Trouble(f"{target} is no Peer but of type {type(value).__name__}", Exit.USAGE)
+    return value
