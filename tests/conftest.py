@@ -1,6 +1,8 @@
 """What all tests share: the marker that cites requirements, and peers that are checked for leaks."""
 
+import signal
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -11,6 +13,27 @@ from mcp_tasks.testing import check_leaks
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requirement(*ids): the rows of the requirements ledger that a test proves")
+
+
+HANGS_AFTER = 180  # seconds; no test depends on it, it only makes one that waits for ever fail
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test that hangs fails instead: whoever waits for a message that never comes waits for ever."""
+    if not hasattr(signal, "SIGALRM"):
+        return (yield)
+    before = signal.signal(signal.SIGALRM, _hangs)
+    signal.alarm(HANGS_AFTER)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _hangs(number: int, frame: FrameType | None) -> None:
+    raise TimeoutError(f"the test hangs: {HANGS_AFTER} seconds are over")
 
 
 @pytest.fixture

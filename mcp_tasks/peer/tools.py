@@ -14,7 +14,7 @@ import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 import msgspec
 from attrs import frozen
@@ -54,6 +54,7 @@ __all__ = ["ToolOptions", "ToolSet"]
 logger = logging.getLogger("mcp_tasks.peer")
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_WITHOUT_SCHEMA = (Any, str, None, type(None), NoReturn, CallToolResult)
 _BLOCKS = (TextContent, ImageContent, AudioContent, ResourceLink, EmbeddedResource)
 
 
@@ -175,7 +176,7 @@ class _Output:
         self._declared = schema
         self._kind: Any = None
         self._wrapped = False
-        if schema is not None or returns in (Any, str, None, type(None), CallToolResult) or _is_content(returns):
+        if schema is not None or returns in _WITHOUT_SCHEMA or _is_content(returns):
             return
         self._kind = returns
         schema = type_schema(returns)

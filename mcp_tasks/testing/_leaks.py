@@ -40,8 +40,12 @@ def check_leaks(*peers: Peer) -> None:
 def _children() -> list[int]:
     if sys.platform != "linux":
         return []
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return [int(pid) for pid in file.read().split()]
-    except OSError:
-        return []
+    # Each thread has children of its own here, and processes are started from worker threads.
+    found: list[int] = []
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{thread}/children") as file:
+                found += [int(pid) for pid in file.read().split()]
+        except OSError:
+            continue  # the thread has just ended
+    return found

@@ -60,3 +60,10 @@ def test_another_process_has_another_secret():
 
 def test_a_cursor_fits_into_a_url():
     assert all(c.isascii() and (c.isalnum() or c in "-_") for c in SEAL.seal("list", "\u2028é/+?" * 10))
+
+
+def test_list_and_position_cannot_be_cut_in_another_place():
+    raw = base64.urlsafe_b64decode(SEAL.seal("ab", "c") + "===")
+    forged = base64.urlsafe_b64encode(raw[:-1] + b"bc").decode().rstrip("=")
+    with pytest.raises(InvalidCursor):
+        SEAL.open("a", forged)
