@@ -79,9 +79,7 @@ class Figure:
     digits: int = 0
 
     def show(self, values: list[float]) -> str:
-        middle, low, high = (
-            f"{v:,.{self.digits}f}" for v in (statistics.median(values), min(values), max(values))
-        )
+        middle, low, high = (f"{v:,.{self.digits}f}" for v in (statistics.median(values), min(values), max(values)))
         return middle if len(values) == 1 else f"{middle} ({low}..{high})"
 
 
@@ -476,8 +474,7 @@ def table(peers: list[Peer], values: dict, settings: Settings, top: dict, head: 
         if not any(figure.key in values[peer.name] for peer in peers):
             continue
         shown = [
-            figure.show(values[peer.name][figure.key]) if figure.key in values[peer.name] else "-"
-            for peer in peers
+            figure.show(values[peer.name][figure.key]) if figure.key in values[peer.name] else "-" for peer in peers
         ]
         better = "more" if figure.higher_is_better else "less"
         lines.append(f"| {figure.title} | {figure.unit} | {better} | " + " | ".join(shown) + " |")

@@ -293,6 +293,9 @@ class TaskRegistry:
             end = await self.store.next_due()
             self._next_end = math.inf if end is None else end
             deadline = math.inf if end is None else self._clock.deadline(end)
+            if end is not None and self._clock.now() < end:
+                # What is left may be too little to be added to trio's time, and nobody may be busy with waiting.
+                deadline = max(deadline, math.nextafter(trio.current_time(), math.inf))
             with trio.CancelScope(deadline=deadline) as timer:
                 self._timers.add(timer)
                 try:

@@ -12,7 +12,8 @@ from ..dialects.select import LATEST_HANDSHAKE
 from ..peer._wait import servants
 from ..peer.connection import Connection
 from ..peer.peer import Peer
-from ..transports.memory import PIPE_BYTES, memory_transport_pair
+from ..transports.lines import LineTransport
+from ..transports.memory import PIPE_BYTES, MemoryPipe, MemoryReader
 
 __all__ = ["Pair", "peer_pair"]
 
@@ -44,7 +45,9 @@ async def peer_pair(
     """
     client = Peer("test-client", "0") if client is None else client
     server = Peer("test-server", "0") if server is None else server
-    ours, theirs = memory_transport_pair(tap=tap, size=pipe_bytes)
+    there, back = MemoryPipe(size=pipe_bytes, tap=tap), MemoryPipe(size=pipe_bytes, tap=tap)
+    ours = LineTransport(there, MemoryReader(back), limits=client.limits)
+    theirs = LineTransport(back, MemoryReader(there), limits=server.limits)
     async with servants() as nursery:
         started: Connection = await nursery.start(_serve, server, theirs, client_principal)
         async with client.connect(ours, revision=revision, principal=server_principal) as connection:

@@ -77,9 +77,7 @@ def python_server_command() -> list[str]:
     return [str(python_130()), str(HERE / "python_server.py")]
 
 
-def python_client_command(
-    scenario: str, server: Sequence[str], *, timeout: float = 30.0
-) -> list[str]:
+def python_client_command(scenario: str, server: Sequence[str], *, timeout: float = 30.0) -> list[str]:
     """Command line of our client on the Python SDK, playing `scenario` against `server`."""
     client = [str(python_130()), str(HERE / "python_client.py"), "--timeout", str(timeout)]
     return [*client, scenario, "--", *server]
@@ -146,9 +144,7 @@ def _tool(name: str) -> str:
 def _run(command: list[str], *, attempts: int = ATTEMPTS) -> None:
     """Run a command, again after a pause if it fails: networks are flaky."""
     for attempt in range(1, attempts + 1):
-        done = subprocess.run(
-            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
+        done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode == 0:
             return
         if attempt < attempts:

@@ -32,9 +32,7 @@ POLL = 0.05
 
 Json = dict[str, Any]
 Context = RequestContext[ClientSession, Any]
-Incoming = (
-    RequestResponder[types.ServerRequest, types.ClientResult] | types.ServerNotification | Exception
-)
+Incoming = RequestResponder[types.ServerRequest, types.ClientResult] | types.ServerNotification | Exception
 
 
 def plain(model: types.BaseModel) -> Json:
@@ -69,16 +67,12 @@ class Callbacks:
         elif isinstance(message, types.ServerNotification):
             self.notifications.append(plain(message))
 
-    async def elicit(
-        self, context: Context, params: types.ElicitRequestParams
-    ) -> types.ElicitResult:
+    async def elicit(self, context: Context, params: types.ElicitRequestParams) -> types.ElicitResult:
         """Fill in the form."""
         self._note("elicitation/create", context, params)
         return fill_in(params)
 
-    async def sample(
-        self, context: Context, params: types.CreateMessageRequestParams
-    ) -> types.CreateMessageResult:
+    async def sample(self, context: Context, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
         """Play the model."""
         self._note("sampling/createMessage", context, params)
         return play_model(params)
@@ -142,9 +136,7 @@ class ClientTasks:
         self._note("elicitation/create", params)
         return await self._start(task, "input_required", fill_in(params))
 
-    async def get(
-        self, context: Context, params: types.GetTaskRequestParams
-    ) -> types.GetTaskResult | types.ErrorData:
+    async def get(self, context: Context, params: types.GetTaskRequestParams) -> types.GetTaskResult | types.ErrorData:
         """Answer ``tasks/get``."""
         self._note("tasks/get", params)
         task = await self.store.get_task(params.taskId)
@@ -165,9 +157,7 @@ class ClientTasks:
         related = {"_meta": {RELATED_TASK: {"taskId": params.taskId}}}
         return types.GetTaskPayloadResult.model_validate(plain(outcome) | related)
 
-    async def list(
-        self, context: Context, params: types.PaginatedRequestParams | None
-    ) -> types.ListTasksResult:
+    async def list(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListTasksResult:
         """Answer ``tasks/list``."""
         self._note("tasks/list", params or types.PaginatedRequestParams())
         tasks, cursor = await self.store.list_tasks(params.cursor if params else None)
@@ -213,9 +203,7 @@ def unknown(task_id: str) -> types.ErrorData:
 # Scenarios -------------------------------------------------------------------------------------
 
 
-async def run_task(
-    session: ClientSession, name: str, arguments: Json, meta: Json | None = None
-) -> Json:
+async def run_task(session: ClientSession, name: str, arguments: Json, meta: Json | None = None) -> Json:
     """Drive a tool as a task to its end.
 
     ``statuses`` holds each status once, in order. ``tasks/result`` is called as soon as the task
@@ -247,10 +235,7 @@ async def play_plain(session: ClientSession) -> Json:
     """List the tools and call one."""
     tools = await session.list_tools()
     return {
-        "tools": {
-            tool.name: tool.execution.taskSupport if tool.execution else None
-            for tool in tools.tools
-        },
+        "tools": {tool.name: tool.execution.taskSupport if tool.execution else None for tool in tools.tools},
         "greet": await attempt(session.call_tool("greet", {"name": "Ada"})),
     }
 

@@ -245,18 +245,14 @@ async def progress_job(args: Arguments, peer: Peer) -> types.CallToolResult:
 @tool("forbidden", prompt="string")
 async def drive_sampling(args: Arguments, peer: Peer) -> types.CallToolResult:
     """Have the client sample as a task of its own, and poll that."""
-    reply = await peer.session.experimental.create_message_as_task(
-        user_says(args["prompt"]), max_tokens=100
-    )
+    reply = await peer.session.experimental.create_message_as_task(user_says(args["prompt"]), max_tokens=100)
     return text(text_of(reply))
 
 
 @tool("forbidden", message="string")
 async def drive_elicitation(args: Arguments, peer: Peer) -> types.CallToolResult:
     """Have the client elicit a confirmation as a task of its own, and poll that."""
-    answer = await peer.session.experimental.elicit_as_task(
-        args["message"], form(confirm="boolean")
-    )
+    answer = await peer.session.experimental.elicit_as_task(args["message"], form(confirm="boolean"))
     content = json.dumps(answer.content, separators=(",", ":"))
     return text(f"{answer.action} {content}")
 
@@ -293,16 +289,14 @@ async def call_tool(request: types.CallToolRequest) -> types.ServerResult:
     return types.ServerResult(await experimental.run_task(work))
 
 
-async def run_job(
-    task: ServerTaskContext, run: Callable[[], Awaitable[types.CallToolResult]]
-) -> types.CallToolResult:
+async def run_job(task: ServerTaskContext, run: Callable[[], Awaitable[types.CallToolResult]]) -> types.CallToolResult:
     """Run a tool as a task that can be cancelled, expire, fail, or end in a JSON-RPC error."""
     scope = jobs[task.task_id] = anyio.CancelScope()
     result, failure = types.CallToolResult(content=[]), None
     try:
         with scope:
             result = await run()
-    except Exception as error:  # noqa: BLE001 - raised again below, if the task still counts
+    except Exception as error:  # raised again below, if the task still counts
         failure = error
     finally:
         del jobs[task.task_id]

@@ -111,7 +111,7 @@ class Walk:
     # --- operations -----------------------------------------------------------------------------------------------
 
     async def create(self, number: int) -> None:
-        wish = TaskWish([5_000, 20_000, 10**9, 1][number % 4])
+        wish = TaskWish([5_000, 20_000, 10**9, 125][number % 4])
         history: list[TaskRecord] = []
         call = Call("tools/call", {}, wish)
         record = await self.registry.create(call, OWNERS[number % 2], on_change=history.append)
@@ -244,6 +244,7 @@ class Walk:
             cursor = page.next_cursor
 
 
+# All times are sums of eighths, so that adding them is exact and "at the same time" means that.
 numbers = st.integers(0, 5)
 operations = st.one_of(
     st.tuples(st.just("create"), numbers),
@@ -251,7 +252,7 @@ operations = st.one_of(
     st.tuples(st.sampled_from(["look", "wait", "wait", "stop_waiting", "cancel", "report"]), numbers),
     st.tuples(st.sampled_from(["return", "raise", "panic"]), numbers),
     st.tuples(st.sampled_from(["ask", "answer"]), numbers, st.sampled_from("abc")),
-    st.tuples(st.just("sleep"), st.sampled_from([0.001, 1, 4, 5, 20, 100])),
+    st.tuples(st.just("sleep"), st.sampled_from([0.125, 1, 4.875, 5, 20, 100])),
 )
 ENDINGS = {
     "return": ({"n": 1}, TaskState.RETURNED),
@@ -316,7 +317,7 @@ def test_of_many_who_end_a_task_at_once_one_does_and_all_who_wait_agree(seed):
             async def wait() -> None:
                 await walk.wait(known)
 
-            await trio.sleep(shuffle.choice([0, 4.999999, 5]))
+            await trio.sleep(shuffle.choice([0, 4.875, 5]))
             things = [cancel, cancel, finish, *[wait] * 5]
             shuffle.shuffle(things)
             for thing in things:
@@ -391,3 +392,22 @@ async def test_without_lifetimes_nobody_wakes_up(autojump_clock):
         await registry.keep_time()
     assert waited.cancelled_caught
     assert registry._next_end == math.inf
+
+
+@pytest.mark.parametrize("epoch", [0.0, 1.76e9])
+def test_times_that_do_not_add_up_make_nobody_busy(epoch):
+    """A clock that is finer than trio's: the rest of a lifetime may be too small to change the time."""
+
+    async def main(number: int) -> None:
+        await trio.sleep(1e5 + number * 0.1)
+        registry = TaskRegistry(clock=Clock(epoch))
+        await trio.sleep(number * 0.037)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(registry.keep_time)
+            await registry.create(Call("tools/call", {}, TaskWish(1001 + number)), OWNERS[0])
+            await trio.sleep(2)
+            assert len(registry.store) == 0
+            nursery.cancel_scope.cancel()
+
+    for number in range(50):
+        run(main, number)
