@@ -37,8 +37,8 @@ class Clock:
 
 def timestamp(seconds: float) -> str:
     """Seconds since the epoch as the wire has them: RFC 3339, UTC, milliseconds (T25-080)."""
-    whole = int(seconds // 1)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    return f"{_second(whole)}.{thousandths:03d}Z"
 
 
 @lru_cache(maxsize=256)

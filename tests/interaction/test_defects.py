@@ -1,7 +1,7 @@
 """Defects of other systems, one test each: what their users suffered from must not happen here.
 
-The numbers are those of the list we keep; those that need HTTP (11 in part, 16 in part) are with its tests. Where real
-frames matter the server is a process of its own; nothing in it waits for time to pass.
+The numbers are those of the list we keep; what number 16 says of resuming streams needs HTTP. Where real frames matter
+the server is a process of its own; nothing in it waits for time to pass.
 """
 
 import json
@@ -180,6 +180,7 @@ async def test_defect_03_a_ttl_of_zero_is_unlimited(make_peer, autojump_clock):
     add_work(peer)
     async with scripted(peer) as remote:
         await create(remote, ttl=0)
+        await remote.quiet()
         assert len(peer.tasks.store) == peer.tasks.live == 0
 
 
@@ -395,10 +396,8 @@ async def test_defect_15_cleanup_does_not_run_when_the_session_ends(program, tmp
 
 
 async def test_defect_16_the_end_of_the_stream_leaves_calls_waiting(make_peer, autojump_clock):
-    peer = make_peer()
     ended = []
-
-    async with scripted(peer, side=Side.CLIENT) as remote, trio.open_nursery() as nursery:
+    async with scripted(make_peer(), side=Side.CLIENT) as remote, trio.open_nursery() as nursery:
 
         async def drive() -> None:
             with pytest.raises(ConnectionClosed):
@@ -436,9 +435,8 @@ async def test_defect_18_a_task_operation_goes_to_the_first_server(make_peer, au
     first, second = (make_peer(name, mint_id=lambda: TaskId("same")) for name in ("first", "second"))
     add_work(first)
     add_work(second)
-    client = make_peer()
     async with (
-        peer_pair(client, first) as to_first,
+        peer_pair(client := make_peer(), first) as to_first,
         peer_pair(client, second) as to_second,
         to_first.client.start("tools/call", WORK) as one,
         to_second.client.start("tools/call", WORK) as two,
