@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
@@ -50,7 +51,7 @@ _DUE_AT_ONCE = 100
 
 def mint_task_id() -> TaskId:
     """A task id nobody can guess: 128 random bits (T25-139)."""
-    return TaskId(secrets.token_urlsafe(16))
+    return TaskId(os.urandom(16).hex())
 
 
 Work: TypeAlias = Callable[[], Awaitable[JSONObject]]

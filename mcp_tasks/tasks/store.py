@@ -98,8 +98,9 @@ class MemoryTaskStore(TaskStore):
         if index is None:
             index = self._by_principal[principal] = SortedDict()
         index[position] = record.id
-        if record.expires_at is not None:
-            heapq.heappush(self._ends, (record.expires_at, record.id))
+        end = record.expires_at
+        if end is not None:
+            heapq.heappush(self._ends, (end, record.id))
 
     async def get(self, id: TaskId) -> TaskRecord | None:
         return self._records.get(id)
@@ -109,7 +110,7 @@ class MemoryTaskStore(TaskStore):
         if current is None or current.version != new.version - 1:
             return False
         self._records[new.id] = new
-        if new.expires_at is not None and new.expires_at != current.expires_at:
+        if new.ttl_ms != current.ttl_ms and new.expires_at is not None:
             heapq.heappush(self._ends, (new.expires_at, new.id))
         return True
 
