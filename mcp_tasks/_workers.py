@@ -11,6 +11,8 @@ when a handler has left a context variable changed behind.
 
 from __future__ import annotations
 
+import logging
+import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +20,12 @@ from contextvars import Context, copy_context
 
 import trio
 
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
 __all__ = ["Job", "Workers"]
+
+logger = logging.getLogger("mcp_tasks.peer")
 
 _MOST_IDLE = 64  # more than this would only hold memory after a burst
 _AT_A_STRETCH = 64  # jobs that one worker does before it lets others run
@@ -48,24 +55,53 @@ def _nothing() -> None:
     pass
 
 
+async def _do(job: Job) -> None:
+    # The last wall: one job that fails must not end the tasks of others. Cancellation passes, and what is no Exception.
+    try:
+        await job.do()
+    except BaseExceptionGroup as group:
+        # A handler whose cleanup failed while it was cancelled.
+        cancelled, failures = group.split(trio.Cancelled)
+        if failures is not None and not isinstance(failures, Exception):
+            raise
+        if failures is not None:
+            logger.error("a job failed while it was cancelled", exc_info=failures)
+        if cancelled is not None:
+            raise cancelled from None
+    except Exception:
+        logger.exception("a job failed")
+
+
+def _differs(context: Context) -> bool:
+    try:
+        return copy_context() != context
+    except Exception:  # from comparing what users keep in their variables
+        return True
+
+
 class Workers:
     """Does jobs in `nursery`, in the order in which they come as long as none of them waits.
 
     What a job sends need not be written at once: `write_now` is called when there is nothing more to do, and before a
-    last job begins, since that may have to wait.
+    last job begins, since that may have to wait. Jobs that come from several parties are not `shared`: each then has a
+    task to itself, in the context of whoever put it.
     """
 
-    def __init__(self, nursery: trio.Nursery, *, write_now: Callable[[], None] = _nothing) -> None:
+    def __init__(self, nursery: trio.Nursery, *, write_now: Callable[[], None] = _nothing, shared: bool = True) -> None:
         self._nursery = nursery
         self._write_now = write_now
+        self._shared = shared
         self._queue: deque[Job] = deque()
         self._idle: list[trio.lowlevel.Task] = []
         self._coming = False  # whether a worker has been woken or started, and has not yet looked at the queue
 
     def put(self, job: Job) -> None:
         """Have a job done soon. Not a checkpoint."""
-        self._queue.append(job)
-        self._call_one()
+        if self._shared:
+            self._queue.append(job)
+            self._call_one()
+        else:
+            self._nursery.start_soon(self._alone, job)
 
     def _call_one(self) -> None:
         if not self._coming:
@@ -75,6 +111,12 @@ class Workers:
             else:
                 self._nursery.start_soon(self._run)
 
+    async def _alone(self, job: Job) -> None:
+        if not job.cancelled:
+            with trio.CancelScope() as job.scope:
+                await _do(job)
+        self._write_now()
+
     async def _run(self) -> None:
         context = copy_context()
         try:
@@ -82,7 +124,7 @@ class Workers:
                 while True:
                     self._coming = False
                     await self._serve(scope, context)
-                    if scope.cancel_called or copy_context() != context:
+                    if scope.cancel_called or _differs(context):
                         return
                     self._write_now()
                     if len(self._idle) >= _MOST_IDLE:
@@ -106,10 +148,10 @@ class Workers:
                 self._write_now()
             job.scope = scope
             try:
-                await job.do()
+                await _do(job)
             finally:
                 job.scope = None
-            if scope.cancel_called or copy_context() != context:
+            if scope.cancel_called or _differs(context):
                 return
             count += 1
             if count % _AT_A_STRETCH == 0:

@@ -42,7 +42,7 @@ class Transport(ABC):
 
     @abstractmethod
     async def flush(self) -> None:
-        """Write what is queued; returns when the queue was empty once.
+        """Write what is queued now; what is queued meanwhile may be left for the next call.
 
         Raises `ConnectionClosed` when it cannot. Cancelled, it may have written a part: only closing may follow.
         """

@@ -7,7 +7,6 @@ immune to somebody setting the computer's clock, and a test on trio's mock clock
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import lru_cache
 
 import trio
@@ -21,14 +20,18 @@ class Clock:
     def __init__(self, epoch: float | None = None) -> None:
         self._epoch = epoch
         self._offset = 0.0
-        self._read: Callable[[], float] | None = None
+        self._last: float | None = None
+        self._clock: trio.abc.Clock | None = None
 
     def now(self) -> float:
-        """The time, in seconds since the epoch. Must be called within a trio run, the same one each time."""
-        if self._read is None:
-            self._read = trio.lowlevel.current_clock().current_time
-            self._offset = (time.time() if self._epoch is None else self._epoch) - self._read()
-        return self._read() + self._offset
+        """The time, in seconds since the epoch. Must be called within a trio run; a later run carries on."""
+        clock = trio.lowlevel.current_clock()
+        if clock is not self._clock:
+            start = time.time() if self._epoch is None else self._epoch
+            self._clock = clock
+            self._offset = (start if self._last is None else max(start, self._last)) - clock.current_time()
+        self._last = clock.current_time() + self._offset
+        return self._last
 
     def deadline(self, when: float) -> float:
         """The trio deadline that corresponds to `when`, in seconds since the epoch."""

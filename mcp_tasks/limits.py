@@ -9,11 +9,13 @@ from __future__ import annotations
 from attrs import field, frozen
 from attrs.validators import ge, gt
 
+from ._shape import Shape
+
 __all__ = ["Limits"]
 
 
-@frozen(kw_only=True)
-class Limits:
+@frozen(kw_only=True, eq=False, repr=False)
+class Limits(Shape):
     """The limits of one `Peer`; pass another one to change them.
 
     What the other side sees when one is hit: a request beyond `in_flight` or a task beyond `running_tasks` or
@@ -44,6 +46,8 @@ class Limits:
     """What may wait to be read before the other side counts as dead."""
     page_size: int = field(default=100, validator=gt(0))
     """Entries in one page of a list."""
+    subscriptions: int = field(default=1_000, validator=gt(0))
+    """Resources that one connection may be told about."""
     notices: int = field(default=10_000, validator=gt(0))
     """Received notifications that wait for a handler; the oldest is dropped, with a warning, when more arrive."""
     progress_backlog: int = field(default=1_000, validator=gt(0))

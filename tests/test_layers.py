@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mcp_tasks"
 
 FLOORS: list[set[str]] = [
-    {"errors", "_unset", "_workers", "limits", "clock", "cursor", "_version"},
+    {"errors", "_shape", "_unset", "_workers", "limits", "clock", "cursor", "_version"},
     {"wire"},
     {"codec", "framing"},
     {"jsonrpc", "abc"},
@@ -270,7 +270,7 @@ def test_the_sideways_rule_sees(importer: str, source: str, broken: bool) -> Non
         ("import attrs", False),
         ("from mcp_tasks.peer.peer import Peer", True),
         ("from mcp_tasks import peer", True),
-        ("from mcp_tasks.wire._shape import Shape", True),
+        ("from mcp_tasks._shape import Shape", True),
         ("import mcp_tasks.codec.messages", True),
     ],
 )

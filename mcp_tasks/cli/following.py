@@ -92,7 +92,7 @@ def wire_json(connection: Connection, shape: Task | Tool) -> JSONObject:
 
 def saved_json(saved: SavedTask, server: str) -> JSONObject:
     """A saved task, and the SERVER it is to be had from, as JSON."""
-    return {"server": server, **attrs.asdict(saved), "answered": list(saved.answered)}
+    return {"server": server, **attrs.asdict(saved)}
 
 
 def load_saved(path: Path) -> tuple[SavedTask, str | None]:
@@ -100,8 +100,7 @@ def load_saved(path: Path) -> tuple[SavedTask, str | None]:
     try:
         content: JSON = json.loads(path.read_text(encoding="utf-8"))
         server = content.pop("server", None)
-        answered = tuple(content.pop("answered", ()))
-        return SavedTask(**content, answered=answered), server
+        return SavedTask(**content), server
     except OSError as error:
         raise Trouble(f"{path}: {error.strerror}", Exit.USAGE) from None
     except (ValueError, TypeError, AttributeError):

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
+from .._shape import Shape
 from .._unset import UNSET, JSONObject, ProgressToken, RequestId, TaskId, Unset
 from ..errors import Refusal, RequestFailed
 from ..tasks.model import Call, Page, TaskRecord, TaskVerb
@@ -54,8 +55,8 @@ class Side(enum.Enum):
 Capabilities: TypeAlias = ClientCapabilities | ServerCapabilities
 
 
-@frozen(kw_only=True)
-class Offers:
+@frozen(kw_only=True, eq=False, repr=False)
+class Offers(Shape):
     """What a peer can do for the other side, as its handler table says it: the facts that capabilities are made of."""
 
     methods: AbstractSet[str] = frozenset()
@@ -74,8 +75,8 @@ class Offers:
 # --- what an incoming request can be, apart from a `Call` and a task verb -----------------------------------------
 
 
-@frozen
-class Open:
+@frozen(eq=False, repr=False)
+class Open(Shape):
     """The handshake: what they asked for and who they are."""
 
     revision: str
@@ -83,8 +84,8 @@ class Open:
     info: Implementation
 
 
-@frozen
-class Ping:
+@frozen(eq=False, repr=False)
+class Ping(Shape):
     """Are you there?"""
 
 
@@ -94,16 +95,16 @@ Incoming: TypeAlias = Call | TaskVerb | Open | Ping
 # --- what an incoming notification can be ----------------------------------------------------------------------------
 
 
-@frozen
-class Withdrawn:
+@frozen(eq=False, repr=False)
+class Withdrawn(Shape):
     """They no longer want the answer to a request of theirs."""
 
     request_id: RequestId
     reason: str
 
 
-@frozen
-class Progressed:
+@frozen(eq=False, repr=False)
+class Progressed(Shape):
     """How far a request of ours has come; `total` and `message` are None where nothing was said."""
 
     token: ProgressToken
@@ -112,20 +113,20 @@ class Progressed:
     message: str | None
 
 
-@frozen
-class TaskChanged:
+@frozen(eq=False, repr=False)
+class TaskChanged(Shape):
     """A task of theirs, as it is now."""
 
     task: Task
 
 
-@frozen
-class Initialized:
+@frozen(eq=False, repr=False)
+class Initialized(Shape):
     """They are ready for requests."""
 
 
-@frozen
-class Told:
+@frozen(eq=False, repr=False)
+class Told(Shape):
     """Anything else: a notification for the user's handlers, with its parameters lifted where the method is known."""
 
     method: str

@@ -347,7 +347,7 @@ class HandshakeDialect(Dialect):
             case Returned(result):
                 return _related(result, record.id)
             case Raised(error):
-                raise error
+                raise error.with_traceback(None)  # the same object at each read: it must not grow
             case Stopped(reason):
                 raise TaskCancelled(record.id, reason)
         raise InternalError(f"Task {record.id} has no outcome")

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from .._shape import Shape
+
 __all__ = ["LineDecoder", "Oversized", "Truncated"]
 
 
-@frozen
-class Oversized:
+@frozen(eq=False, repr=False)
+class Oversized(Shape):
     """A line of more than `limit` bytes was skipped."""
 
     limit: int
 
 
-@frozen
-class Truncated:
+@frozen(eq=False, repr=False)
+class Truncated(Shape):
     """The stream ended within a line of which `size` bytes had come."""
 
     size: int

@@ -10,6 +10,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from attrs import define
 
+from .._shape import Shape
 from ..wire.jsonrpc import ErrorObject, ErrorResponse, Notification, Request
 
 __all__ = ["Answered", "Dropped", "Event", "Failed", "Refused"]
@@ -17,16 +18,16 @@ __all__ = ["Answered", "Dropped", "Event", "Failed", "Refused"]
 C = TypeVar("C")
 
 
-@define
-class Answered(Generic[C]):
+@define(eq=False, repr=False)
+class Answered(Shape, Generic[C]):
     """A call of ours has its result."""
 
     call: C
     result: dict[str, object]
 
 
-@define
-class Failed(Generic[C]):
+@define(eq=False, repr=False)
+class Failed(Shape, Generic[C]):
     """A call of ours has failed: `error` is what they said, or `reason` tells how their answer was no answer."""
 
     call: C
@@ -34,15 +35,15 @@ class Failed(Generic[C]):
     reason: str = ""
 
 
-@define
-class Refused:
+@define(eq=False, repr=False)
+class Refused(Shape):
     """A message was not accepted, and this is the answer to it."""
 
     answer: ErrorResponse
 
 
-@define
-class Dropped:
+@define(eq=False, repr=False)
+class Dropped(Shape):
     """A message changed nothing and is not answered; `reason` is for the log.
 
     `late`: it answers a request of ours that is over, as happens when we have withdrawn it (C25-173).

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final, Generic, TypeVar
 
 from .._unset import RequestId
-from ..errors import LocalProtocolError
+from ..errors import ConnectionClosed
 from ..wire.jsonrpc import ErrorObject, ErrorResponse, Malformed, Message, Notification, Request, Response
 from .events import Answered, Dropped, Event, Failed, Refused
 
@@ -50,9 +50,9 @@ class Session(Generic[C, S]):
         return id
 
     def called(self, id: RequestId, call: C) -> None:
-        """Remember a request that is being sent under a minted id."""
+        """Remember a request that is being sent under a minted id. Raises `ConnectionClosed` after `close`."""
         if self.closed:
-            raise LocalProtocolError("the session is closed")
+            raise ConnectionClosed("the session is closed")
         self.calls[id] = call
 
     def withdraw(self, id: RequestId) -> bool:

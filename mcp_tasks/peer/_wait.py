@@ -15,6 +15,8 @@ from typing import TypeAlias
 import trio
 from attrs import frozen
 
+from .._shape import Shape
+
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
@@ -90,8 +92,8 @@ def _failures(error: BaseException) -> list[BaseException]:
     return [] if isinstance(error, trio.Cancelled) else [error]
 
 
-@frozen
-class Progress:
+@frozen(eq=False, repr=False)
+class Progress(Shape):
     """How far a request has come. `progress` grows; `total` and `message` are None where nothing was said."""
 
     progress: float

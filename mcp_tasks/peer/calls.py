@@ -79,8 +79,12 @@ class Caller:
         id = session.mint()
         token = id if inbox is not None else None
         wired = connection.dialect.lower_call(params, ttl_ms=ttl_ms, token=token, related=related_task)
-        connection.post(Request(id, method, wired), related_to)
         session.called(id, pending)
+        try:
+            connection.post(Request(id, method, wired), related_to)
+        except BaseException:
+            session.withdraw(id)
+            raise
         if inbox is None:
             try:
                 await pending.bell.wait()

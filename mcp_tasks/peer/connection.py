@@ -4,9 +4,9 @@ A connection has no client end and no server end of its own: it reads messages, 
 requests to the `Service`, and writes what both queue. One task reads and one writes, in a nursery that ends with the
 connection. Closing is decided in one place, `_end`: it fails every pending call and stops every handler at once.
 
-Back-pressure: whoever sends waits while the other side leaves more than `backlog_bytes` unread. Reading goes on as long
-as we wait for answers ourselves, since they lie behind requests; otherwise it pauses too, so that a peer that sends and
-never reads costs nothing, and two peers that both send much cannot block each other.
+Back-pressure: whoever sends waits while the other side leaves more than `backlog_bytes` unread. Requests, which cost
+answers, are then read slowly too, so that a peer that asks and never reads costs little; but not while we wait for
+answers ourselves, since they lie behind requests. Two peers that both send much thus cannot block each other.
 
 Spec: basic/lifecycle, basic/utilities.
 """
@@ -28,6 +28,7 @@ from ..dialects.base import (
     Capabilities,
     Dialect,
     Initialized,
+    Offers,
     Open,
     Progressed,
     Side,
@@ -65,6 +66,7 @@ __all__ = ["Connection"]
 logger = logging.getLogger("mcp_tasks.peer")
 
 _PAUSE_SECONDS = 1.0  # how long reading may pause before it looks again
+_FORGET_SECONDS = 5.0  # how long closing waits for the store
 _FLUSH_SECONDS = 1.0  # how long closing waits for the other side to read what is queued
 _GRACE_SECONDS = 1.0  # how long handlers may go on when the other side has stopped sending
 _LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -123,7 +125,8 @@ class Connection(Verbs):
         self._ended = trio.Event()
         self._why = "the connection is closed"
         self._closing = False
-        self._half_closed = False
+        self.half_closed = False
+        """Whether the other side has stopped sending: it may still read answers, and gives none."""
         self._idle = Bell()
         self._dirty = Bell()
         self._drained = trio.lowlevel.ParkingLot()
@@ -167,9 +170,10 @@ class Connection(Verbs):
         self.nursery.start_soon(self._notify)
         try:
             while not self.closed:
-                for message in await self._transport.receive():
+                batch = await self._transport.receive()
+                for message in batch:
                     self._take(message)
-                if self.crowded:
+                if self.crowded and any(isinstance(message, Request) for message in batch):
                     await self._pause()
         except ConnectionClosed as closed:
             self._why = str(closed)
@@ -191,8 +195,8 @@ class Connection(Verbs):
         except InvalidShape as wrong:
             raise RemoteProtocolError(f"initialize: {wrong}") from None
         self.dialect = accept(answer.protocol_version)
-        # What was announced stands; the revision they chose may not have all of it.
-        self._announce()
+        # What was announced stands, but the revision they chose may not have all of it.
+        self.task_methods &= self.dialect.announced_tasks(self._offers(), self.side)
         self.their_capabilities = answer.capabilities
         self.their_info = answer.server_info
         self.instructions = None if answer.instructions is UNSET else answer.instructions
@@ -219,15 +223,18 @@ class Connection(Verbs):
             ),
         )
 
+    def _offers(self) -> Offers:
+        return self.peer.table.offers(list_tasks=self.identified)
+
     def _announce(self) -> None:
-        offers = self.peer.table.offers(list_tasks=self.identified)
+        offers = self._offers()
         self.capabilities = self.dialect.capabilities(offers, self.side)
         self.task_methods = self.dialect.announced_tasks(offers, self.side)
 
     async def _finish(self) -> None:
         # The other side sends no more. What it asked last may still be answered, for it may still be reading; what we
         # asked cannot be.
-        self._half_closed = True
+        self.half_closed = True
         self._fail_calls()
         with trio.move_on_after(_GRACE_SECONDS):
             while self.session.served and not self.closed:
@@ -236,15 +243,15 @@ class Connection(Verbs):
 
     def served_one(self) -> None:
         """A request of theirs is done with."""
-        if self._half_closed:
+        if self.half_closed:
             self._fail_calls()
             self._idle.ring()
 
     async def aclose(self, why: str = "the connection was closed") -> None:
         """End the connection: calls fail, handlers and this connection's tasks are cancelled, the transport is closed.
 
-        Takes as long as the other side needs to read what is queued, a second at most, and then what the transport
-        needs to close. Never cancelled half way.
+        Takes as long as the store needs to forget the tasks, five seconds at most, as the other side needs to read
+        what is queued, a second at most, and as the transport needs to close. Never cancelled half way.
         """
         if self._closing:
             await self._ended.wait()
@@ -252,12 +259,23 @@ class Connection(Verbs):
         self._closing = True
         self._end(why)
         with trio.CancelScope(shield=True):
-            if self._transient:
+            try:
+                if self._transient:
+                    await self._forget_tasks()
+                with trio.move_on_after(_FLUSH_SECONDS):
+                    await self._flush_rest()
+            finally:
+                try:
+                    await self._transport.aclose()
+                finally:
+                    self._ended.set()
+
+    async def _forget_tasks(self) -> None:
+        try:
+            with trio.move_on_after(_FORGET_SECONDS):
                 await self.peer.tasks.forget(self.principal)
-            with trio.move_on_after(_FLUSH_SECONDS):
-                await self._flush_rest()
-            await self._transport.aclose()
-        self._ended.set()
+        except Exception:
+            logger.exception("%r: its tasks could not be forgotten", self)
 
     async def _flush_rest(self) -> None:
         while self._transport.backlog:
@@ -328,10 +346,11 @@ class Connection(Verbs):
         try:
             while not self.closed:
                 await self._dirty.wait()
-                try:
-                    await self._transport.flush()
-                finally:
-                    self._drained.unpark_all()
+                while self._transport.backlog:
+                    try:
+                        await self._transport.flush()
+                    finally:
+                        self._drained.unpark_all()
         except ConnectionClosed as closed:
             await self.aclose(str(closed))
         except trio.BusyResourceError:
@@ -433,12 +452,17 @@ class Connection(Verbs):
         before anything is sent, `RequestFailed` for an error, `RemoteProtocolError` for an answer that is none,
         `ConnectionClosed`. Cancelled, it withdraws the request; how long to wait is up to trio's deadlines.
         """
-        if not self._ready.is_set():
-            await self._ready.wait()
+        await self._may_ask()
         self.dialect.require(method, params, self.their_capabilities, self.side)
         return await self.caller.call(
             method, params, on_progress=on_progress, related_task=related_task, related_to=related_to
         )
+
+    async def _may_ask(self) -> None:
+        if not self._ready.is_set():
+            await self._ready.wait()
+        if self.closed or self.half_closed:
+            raise ConnectionClosed(self._why)  # an answer cannot come
 
     def start(
         self,
@@ -466,9 +490,7 @@ class Connection(Verbs):
 
     async def notify(self, method: str, params: Any = None) -> None:
         """Send a notification. Raises as `call` does before anything is sent."""
-        self.dialect.require(
-            method, params, self.capabilities if method in _OWN else self.their_capabilities, self.side
-        )
+        self._require_notification(method, params)
         if self.crowded:
             await self.drained()
         self.post(Notification(method, self.dialect.lower_call(params)))
@@ -476,9 +498,7 @@ class Connection(Verbs):
     def announce(self, method: str) -> None:
         """Tell the other side that a list of ours has changed, if this era and this connection have such a thing."""
         try:
-            self.dialect.require(
-                method, None, self.capabilities if method in _OWN else self.their_capabilities, self.side
-            )
+            self._require_notification(method, None)
             self.post(Notification(method))
         except (ConnectionClosed, LocalProtocolError) as reason:
             logger.debug("%r: %s is not sent: %s", self, method, reason)
@@ -510,8 +530,7 @@ class Connection(Verbs):
         self, method: str, params: Any, *, ttl_ms: int | None, token: ProgressToken | None, orphaned: Any
     ) -> JSONObject:
         """Send a request that asks for a task; the raw result is returned."""
-        if not self._ready.is_set():
-            await self._ready.wait()
+        await self._may_ask()
         self.dialect.require(method, params, self.their_capabilities, self.side, as_task=True)
         wired = self.dialect.lower_call(params, ttl_ms=ttl_ms, token=token)
         return await self.caller.call(method, wired, orphaned=orphaned)

@@ -46,6 +46,11 @@ class Delivery(ABC):
     def connection(self) -> Connection:
         """The connection to the requestor. Raises `ConnectionClosed` while there is none."""
 
+    @property
+    @abstractmethod
+    def latest(self) -> Connection:
+        """The last connection to the requestor, open or not."""
+
     @abstractmethod
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
         """Ask, and return the answer as JSON."""
@@ -79,6 +84,10 @@ class LiveDelivery(Delivery):
     def connection(self) -> Connection:
         return self._connection
 
+    @property
+    def latest(self) -> Connection:
+        return self._connection
+
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
         answer = await self._connection.call(question.method, question.params(), related_to=self._id)
         self._journal[key] = answer
@@ -109,9 +118,13 @@ class TaskDelivery(Delivery):
     def connection(self) -> Connection:
         return self._link.connection
 
+    @property
+    def latest(self) -> Connection:
+        return self._link.latest
+
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
         params = question.params()
-        lowered = self.connection.prepare(question.method, params)
+        lowered = (await self._link.wait()).prepare(question.method, params)
         await self._registry.ask(self.task_id, key, Question(question.method, lowered))
         answered = False
         try:
@@ -152,7 +165,7 @@ class Context:
     Everything that awaits here is a checkpoint; cancelling it withdraws what was asked.
     """
 
-    __slots__ = ("_call", "_counts", "_delivery", "_last_progress", "_level", "_used", "principal")
+    __slots__ = ("_call", "_counts", "_delivery", "_last_progress", "_used", "principal")
 
     def __init__(self, call: Call, principal: Principal, delivery: Delivery) -> None:
         self.principal = principal
@@ -244,7 +257,7 @@ class Context:
         self._use(key)
         journal = self._delivery.journal()
         answer = journal[key] if key in journal else await self._delivery.ask(key, question)
-        return question.read(self.connection.lift_result(question.method, answer))
+        return question.read(self._delivery.latest.lift_result(question.method, answer))
 
     async def elicit(self, message: str, fields: Mapping[str, Any] | type, *, key: str | None = None) -> ElicitResult:
         """Ask the user to fill in a form; see `Elicit` for `fields`, and `ask` for what is raised."""

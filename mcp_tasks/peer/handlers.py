@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import define, field
 
+from .._shape import Shape
 from .._unset import UNSET, JSONObject, Unset
 from ..dialects.base import Offers
 from ..errors import LocalProtocolError
@@ -28,8 +29,8 @@ Middleware: TypeAlias = Callable[[Context, Callable[[], Awaitable[Any]]], Awaita
 """Called around every handled request as ``await middleware(ctx, proceed)``; it returns what is to be answered."""
 
 
-@define(kw_only=True)
-class Handler:
+@define(kw_only=True, eq=False, repr=False)
+class Handler(Shape):
     """How one method is served.
 
     `run` gets the context and the parameters: as a shape if `lifted`, else as the JSON object they came in. `policy`
@@ -44,8 +45,8 @@ class Handler:
     """A provisional result for the model, sent with the new task."""
 
 
-@define
-class HandlerTable:
+@define(eq=False, repr=False)
+class HandlerTable(Shape):
     """What a peer serves. Empty at first; may be added to while connections are open."""
 
     requests: dict[str, Handler] = field(factory=dict)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from attrs import frozen
 
+from .._shape import Shape
 from .._unset import UNSET, JSONObject, ProgressToken, RequestId, TaskId
 from ..errors import (
     CapabilityMissing,
@@ -46,19 +47,18 @@ _MAX_POLL_SECONDS = 60.0
 _TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 
 
-@frozen
-class SavedTask:
+@frozen(eq=False, repr=False)
+class SavedTask(Shape):
     """What another process needs to take a task up again: all of it is JSON.
 
-    `peer` names the other side, so that an id is not taken to somebody else; `answered` are the keys of the questions
-    that have been answered.
+    `peer` names the other side, so that an id is not taken to somebody else; `token` is what its progress comes under.
     """
 
     peer: str
     revision: str
     id: str
     method: str
-    answered: tuple[str, ...] = ()
+    token: ProgressToken | None = None
 
 
 class TaskHandle:
@@ -168,6 +168,9 @@ class TaskHandle:
             raise LocalProtocolError(f"the task is one of {saved.peer!r}, this is {connection.peer_name!r}")
         self._task = await connection.get_task(saved.id)
         connection.handles[saved.id] = self
+        if self._inbox is not None and saved.token is not None:
+            self._token = saved.token
+            connection.caller.follow(saved.token, self._inbox, self._bell)
 
     def _orphaned(self, result: JSONObject) -> None:
         connection = self._connection
@@ -217,21 +220,24 @@ class TaskHandle:
             return
         yield self._task
         seen = self._seen
+        due = trio.current_time() + self._interval()
         while self._task.status not in _TERMINAL:
             if self._task.status is TaskStatus.INPUT_REQUIRED:
                 self._fetch()
-            with trio.move_on_after(self._interval()) as waited:
+            with trio.move_on_at(due) as waited:
                 if seen == self._seen and self._outcome is None:
                     await self._bell.wait()
             await self._deliver()
             over = self._outcome is not None
             if seen == self._seen and (waited.cancelled_caught or over):
                 await self.status()
+                due = trio.current_time() + self._interval()
                 if over and self._task.status not in _TERMINAL:
                     raise RemoteProtocolError(f"task {self.id} has a result, yet its status is {self._task.status}")
             if seen != self._seen:
                 seen = self._seen
                 yield self._task
+                due = trio.current_time() + self._interval()
         await self._deliver()
         if seen != self._seen:  # the loop's own body has cancelled it, say
             yield self._task
@@ -281,7 +287,7 @@ class TaskHandle:
     def save(self) -> SavedTask:
         """What another process needs to take the task up again."""
         connection = self._connection
-        return SavedTask(connection.peer_name, connection.dialect.revision, self.id, self.method)
+        return SavedTask(connection.peer_name, connection.dialect.revision, self.id, self.method, self._token)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -309,8 +315,11 @@ class TaskHandle:
     def _interval(self) -> float:
         assert self._task is not None
         given = self._task.poll_interval_ms
-        seconds = _DEFAULT_POLL_SECONDS if given is UNSET else given / 1000
-        return min(max(seconds, _MIN_POLL_SECONDS), _MAX_POLL_SECONDS)
+        if given is UNSET:
+            return _DEFAULT_POLL_SECONDS
+        return max(
+            min(given, _MAX_POLL_SECONDS * 1000) / 1000, _MIN_POLL_SECONDS
+        )  # any number may be given, 10**400 too
 
     async def _deliver(self) -> None:
         if self._inbox is not None:

@@ -30,9 +30,17 @@ class Link:
     @property
     def connection(self) -> Connection:
         """The latest connection. Raises `ConnectionClosed` if it has ended."""
-        if self._connection.closed:
+        if self._away():
             raise ConnectionClosed("the requestor is not connected")
         return self._connection
+
+    @property
+    def latest(self) -> Connection:
+        """The latest connection, ended or not."""
+        return self._connection
+
+    def _away(self) -> bool:
+        return self._connection.closed or self._connection.half_closed
 
     def attach(self, connection: Connection) -> None:
         """Go by this connection from now on."""
@@ -42,7 +50,7 @@ class Link:
 
     async def wait(self) -> Connection:
         """The connection, as soon as there is one that is open."""
-        while self._connection.closed:
+        while self._away():
             if self._attached is None:
                 self._attached = trio.lowlevel.ParkingLot()
             await self._attached.park()

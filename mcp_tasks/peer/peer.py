@@ -141,6 +141,7 @@ class Peer:
         tools = self._tools
         if "tools/list" not in self.table.requests:
             self.table.add(Handler(method="tools/list", run=tools.list, lifted=True))
+        if "tools/call" not in self.table.requests:
             self.table.add(Handler(method="tools/call", run=tools.call, lifted=True, immediate=tools.immediate))
         self._tools_changed()
         return function
@@ -246,6 +247,7 @@ class Peer:
             self._prompts.add(function, name=name, title=title, description=description, icons=icons, meta=meta)
             if "prompts/list" not in self.table.requests:
                 self.table.add(Handler(method="prompts/list", run=self._prompts.list, lifted=True))
+            if "prompts/get" not in self.table.requests:
                 self.table.add(Handler(method="prompts/get", run=self._prompts.get, lifted=True))
             self._announce("notifications/prompts/list_changed", Side.SERVER)
             return function
@@ -408,7 +410,7 @@ class Peer:
         self._stack = AsyncExitStack()
         nursery = await self._stack.enter_async_context(servants())
         nursery.start_soon(self.tasks.keep_time)
-        self.home = Workers(nursery)
+        self.home = Workers(nursery, shared=False)
         return self
 
     async def __aexit__(

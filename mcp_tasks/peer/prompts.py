@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from .._shape import Shape
 from .._unset import UNSET, JSONObject
 from ..cursor import CursorSeal
 from ..errors import InvalidParams, InvalidShape, LocalProtocolError
@@ -43,8 +44,8 @@ Completer = Callable[..., Any]
 """Called with the argument's name, what has been typed, and the arguments that are settled; returns suggestions."""
 
 
-@frozen
-class _Entry:
+@frozen(eq=False, repr=False)
+class _Entry(Shape):
     prompt: Prompt
     signature: Signature
     call: Callable[..., Awaitable[Any]]

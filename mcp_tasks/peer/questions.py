@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from attrs import evolve, field, frozen
 
+from .._shape import Shape
 from .._unset import UNSET, JSONObject, Unset
 from ..errors import InvalidShape, RemoteProtocolError
 from ..wire.client_features import (
@@ -38,7 +39,7 @@ __all__ = ["Ask", "Elicit", "ElicitUrl", "Roots", "Sample"]
 T = TypeVar("T")
 
 
-class Ask(ABC, Generic[T]):
+class Ask(Shape, ABC, Generic[T]):
     """A question to the other side; `T` is what an answer is read as."""
 
     method: str
@@ -52,7 +53,7 @@ class Ask(ABC, Generic[T]):
         return answer  # type: ignore[no-any-return]
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Elicit(Ask[ElicitResult]):
     """A form for the user.
 
@@ -79,7 +80,7 @@ class Elicit(Ask[ElicitResult]):
         return evolve(answer, content=content)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class ElicitUrl(Ask[ElicitResult]):
     """A page for the user to visit; `accept` means they agreed to, not that they are done."""
 
@@ -92,7 +93,7 @@ class ElicitUrl(Ask[ElicitResult]):
         return ElicitUrlParams(message=self.message, url=self.url, elicitation_id=self.elicitation_id)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Sample(Ask[CreateMessageResult]):
     """A message from the other side's model. A plain string among `messages` is a user's text."""
 
@@ -124,7 +125,7 @@ class Sample(Ask[CreateMessageResult]):
         )
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Roots(Ask[list[Root]]):
     """The other side's roots."""
 

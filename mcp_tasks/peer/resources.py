@@ -16,9 +16,10 @@ from urllib.parse import unquote
 
 from attrs import frozen
 
+from .._shape import Shape
 from .._unset import UNSET, JSONObject
 from ..cursor import CursorSeal
-from ..errors import InvalidParams, InvalidShape, LocalProtocolError, ResourceNotFound
+from ..errors import InvalidParams, InvalidShape, LimitReached, LocalProtocolError, ResourceNotFound
 from ..wire.content import Annotations, BlobResourceContents, Icon, ResourceContents, TextResourceContents
 from ..wire.server_features import (
     ListResourcesResult,
@@ -40,8 +41,8 @@ _VARIABLE = re.compile(r"\{(\+?)(\w+)(\*?)\}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
-@frozen
-class _Entry:
+@frozen(eq=False, repr=False)
+class _Entry(Shape):
     signature: Signature
     call: Callable[..., Awaitable[Any]]
     mime_type: str | None
@@ -129,7 +130,11 @@ class ResourceSet:
     async def subscribe(self, ctx: Context, params: SubscribeParams) -> EmptyResult:
         """Serve ``resources/subscribe``. Raises `ResourceNotFound`."""
         self._find(params.uri)
-        ctx.connection.subscriptions.add(params.uri)
+        connection = ctx.connection
+        limit = connection.limits.subscriptions
+        if params.uri not in connection.subscriptions and len(connection.subscriptions) >= limit:
+            raise LimitReached(f"Too many subscriptions, the limit is {limit}", "subscriptions", limit)
+        connection.subscriptions.add(params.uri)
         return EmptyResult()
 
     async def unsubscribe(self, ctx: Context, params: SubscribeParams) -> EmptyResult:

@@ -188,6 +188,7 @@ class Service:
     async def _create(self, call: Call, handler: Handler, params: Any, job: Served) -> None:
         connection, registry = self._connection, self._registry
         link = Link(connection)
+        immediate = handler.immediate(params)
         # Committed before it is announced (a store makes that whole or not at all, even when it is cancelled).
         record = await registry.create(call, connection.principal, on_change=partial(self._changed, link))
         if job.cancelled:
@@ -207,8 +208,12 @@ class Service:
             finally:
                 connection.peer.links.pop(record.id, None)
 
-        self._answer(job.id, job, connection.dialect.lower_created(record, handler.immediate(params)))
-        registry.start(record.id, work, connection.task_home())
+        try:
+            self._answer(job.id, job, connection.dialect.lower_created(record, immediate))
+            registry.start(record.id, work, connection.task_home())
+        except BaseException:
+            await self._stop(record)
+            raise
 
     async def _stop(self, record: TaskRecord) -> None:
         with trio.CancelScope(shield=True):
@@ -218,10 +223,12 @@ class Service:
                 pass
 
     def _changed(self, link: Link, record: TaskRecord) -> None:
+        if record.settled:
+            self._connection.peer.links.pop(record.id, None)
         try:
             connection = link.connection
             # A task that ended by itself did so in a worker, which writes when it has nothing more to do.
-            written = record.state not in _BY_ITSELF or connection.peer.home is not None
+            written = record.state not in _BY_ITSELF or connection is not self._connection or bool(connection.peer.home)
             connection.post(connection.dialect.task_notification(record), written=written)
         except MCPError:
             logger.debug("task %s: nobody to tell of %s", record.id, record.state.value)

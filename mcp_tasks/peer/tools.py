@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 import msgspec
 from attrs import frozen
 
+from .._shape import Shape
 from .._unset import UNSET, JSONObject
 from ..cursor import CursorSeal
 from ..errors import (
@@ -58,8 +59,8 @@ _WITHOUT_SCHEMA = (Any, str, None, type(None), NoReturn, CallToolResult)
 _BLOCKS = (TextContent, ImageContent, AudioContent, ResourceLink, EmbeddedResource)
 
 
-@frozen
-class _Entry:
+@frozen(eq=False, repr=False)
+class _Entry(Shape):
     tool: Tool
     run: Callable[[Context, JSONObject], Awaitable[CallToolResult]]
     policy: TaskPolicy
@@ -205,7 +206,7 @@ class _Output:
             return CallToolResult(content=list(value))
         structured = to_json(value)
         if self._kind is not None:
-            msgspec.convert(structured, self._kind)
+            msgspec.convert(structured, self._kind, str_keys=True)
         if self._declared is not None:
             validate(self._declared, structured, "$.structuredContent")
         if self._wrapped:

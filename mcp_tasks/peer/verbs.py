@@ -55,6 +55,7 @@ class Verbs(ABC):
     dialect: Dialect
     their_capabilities: Capabilities
     _tools: dict[str, Tool] | None = None
+    _tool_changes = 0
 
     @abstractmethod
     async def call(self, method: str, params: Any = None, *, on_progress: OnProgress | None = None) -> JSONObject:
@@ -148,15 +149,19 @@ class Verbs(ABC):
     def forget_tools(self) -> None:
         """The tool definitions have changed: fetch them again before the next call."""
         self._tools = None
+        self._tool_changes += 1
 
     async def _definition(self, name: str) -> Tool | None:
-        if self._tools is None:
+        tools = self._tools
+        if tools is None:
+            changes = self._tool_changes
             try:
                 tools = {tool.name: tool async for tool in self.list_tools()}
             except RequestFailed:
                 tools = {}  # a server that cannot list may still be able to call
-            self._tools = tools
-        return self._tools.get(name)
+            if changes == self._tool_changes:  # else they are out of date already
+                self._tools = tools
+        return tools.get(name)
 
     # --- resources, prompts, completion, logging --------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
+from .._shape import Shape
 from .._unset import JSON, UNSET, Cursor, JSONObject, Principal, ProgressToken, TaskId, Unset
 from ..errors import Refusal, RequestFailed
 from .state import TERMINAL, TaskState
@@ -35,22 +36,22 @@ __all__ = [
 ]
 
 
-@frozen
-class Returned:
+@frozen(eq=False, repr=False)
+class Returned(Shape):
     """The work gave this result: the very object that a plain request would have been answered with."""
 
     result: JSONObject
 
 
-@frozen
-class Raised:
+@frozen(eq=False, repr=False)
+class Raised(Shape):
     """The work ended in this error: the very one that a plain request would have been answered with."""
 
     error: Refusal | RequestFailed
 
 
-@frozen
-class Stopped:
+@frozen(eq=False, repr=False)
+class Stopped(Shape):
     """The work was ended from outside before it had an outcome; `reason` is one sentence."""
 
     reason: str
@@ -59,8 +60,8 @@ class Stopped:
 Outcome: TypeAlias = Returned | Raised | Stopped
 
 
-@frozen
-class Question:
+@frozen(eq=False, repr=False)
+class Question(Shape):
     """Something the work needs to know from the requestor: a request in the other direction."""
 
     method: str
@@ -70,8 +71,8 @@ class Question:
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@frozen(kw_only=True)
-class TaskRecord:
+@frozen(kw_only=True, eq=False, repr=False)
+class TaskRecord(Shape):
     """One task, at one moment.
 
     `created_at` and `updated_at` are seconds since the epoch, recorded when it happened; `updated_at` follows the
@@ -125,23 +126,23 @@ class TaskRecord:
         return None if self.ttl_ms is None else self.created_at + self.ttl_ms / 1000
 
 
-@frozen
-class Page:
+@frozen(eq=False, repr=False)
+class Page(Shape):
     """A part of a list, and where the next one starts."""
 
     records: list[TaskRecord]
     next_cursor: Cursor | None
 
 
-@frozen
-class TaskWish:
+@frozen(eq=False, repr=False)
+class TaskWish(Shape):
     """The requestor would like a task, to be kept for `ttl_ms` (UNSET: as we like)."""
 
     ttl_ms: int | Unset = UNSET
 
 
-@frozen
-class Call:
+@frozen(eq=False, repr=False)
+class Call(Shape):
     """Do what `method` stands for. `wish` is there if it is to be a task.
 
     `related` is a task of the requestor's side on whose behalf this is asked; the answer names it again.
@@ -155,29 +156,29 @@ class Call:
     related: TaskId | None = None
 
 
-@frozen
-class Get:
+@frozen(eq=False, repr=False)
+class Get(Shape):
     """Say how a task is."""
 
     id: TaskId
 
 
-@frozen
-class Await:
+@frozen(eq=False, repr=False)
+class Await(Shape):
     """Say how a task ended, once it has."""
 
     id: TaskId
 
 
-@frozen
-class List:
+@frozen(eq=False, repr=False)
+class List(Shape):
     """Say which tasks there are."""
 
     cursor: Cursor | None
 
 
-@frozen
-class Cancel:
+@frozen(eq=False, repr=False)
+class Cancel(Shape):
     """End a task."""
 
     id: TaskId

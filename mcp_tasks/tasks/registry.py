@@ -47,6 +47,7 @@ logger = logging.getLogger("mcp_tasks.tasks")
 _COMMIT_TRIES = 100
 _COMMIT_SECONDS = 5.0  # how long a commit may hold up a cancellation
 _DUE_AT_ONCE = 100
+_RETRY_SECONDS = 1.0
 
 
 def mint_task_id() -> TaskId:
@@ -185,6 +186,7 @@ class TaskRegistry:
 
     async def report(self, id: TaskId, message: str) -> None:
         """Set a task's status message. Raises `TaskAlreadySettled`."""
+        message = _sayable(message)
         await self._advance(self._living(id), lambda record: (None, {"message": message}))
 
     async def ask(self, id: TaskId, key: str, question: Question) -> None:
@@ -291,10 +293,16 @@ class TaskRegistry:
     async def keep_time(self) -> None:
         """End lifetimes when they are over; runs until it is cancelled. Several may run at once."""
         while True:
-            end = await self.store.next_due()
-            self._next_end = math.inf if end is None else end
-            deadline = math.inf if end is None else self._clock.deadline(end)
-            if end is not None and self._clock.now() < end:
+            try:
+                await self._expire_due()
+                await self._look_ahead()
+            except Exception:
+                logger.exception("lifetimes cannot be looked after; trying again in a moment")
+                await trio.sleep(_RETRY_SECONDS)
+                continue
+            end = self._next_end
+            deadline = math.inf if end == math.inf else self._clock.deadline(end)
+            if self._clock.now() < end:
                 # What is left may be too little to be added to trio's time, and nobody may be busy with waiting.
                 deadline = max(deadline, math.nextafter(trio.current_time(), math.inf))
             with trio.CancelScope(deadline=deadline) as timer:
@@ -303,7 +311,12 @@ class TaskRegistry:
                     await trio.sleep_forever()
                 finally:
                     self._timers.discard(timer)
-            await self._expire_due()
+
+    async def _look_ahead(self) -> None:
+        self._next_end = math.inf  # what is created while the store is being asked lowers it
+        end = await self.store.next_due()
+        if end is not None:
+            self._next_end = min(self._next_end, end)
 
     def _lifetime_ends(self, record: TaskRecord) -> None:
         end = record.expires_at
@@ -319,8 +332,7 @@ class TaskRegistry:
         while records := await self.store.due(now, _DUE_AT_ONCE):
             for record in records:
                 await self._end(record, "The task's lifetime is over")
-        end = await self.store.next_due()
-        self._next_end = math.inf if end is None else end
+        await self._look_ahead()
         return now
 
     async def _end(self, record: TaskRecord, reason: str) -> None:
@@ -353,7 +365,14 @@ class TaskRegistry:
         finally:
             if not done:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
-                    await self._settle_late(live, outcome)
+                    try:
+                        await self._settle_late(live, outcome)
+                    except Exception:
+                        logger.exception("task %s could not be settled", live.record.id)
+                if live.record.id in self._live:
+                    # The store has failed twice. Whoever waits looks for themselves; nobody waits for ever.
+                    self._drop(live)
+                    live.changed()
 
     async def _settle_late(self, live: _Live, outcome: Outcome) -> None:
         try:
@@ -367,7 +386,7 @@ class TaskRegistry:
         try:
             return Returned(await live.work())
         except (Refusal, RequestFailed) as error:
-            return Raised(error)
+            return Raised(error.with_traceback(None))  # a record keeps no frames alive
         except Exception:
             reference = secrets.token_hex(4)
             logger.exception("task %s: unexpected exception, reference %s", live.record.id, reference)
@@ -376,7 +395,7 @@ class TaskRegistry:
     async def _settle(self, live: _Live, outcome: Outcome) -> TaskRecord:
         given, message = _SETTLES[type(outcome)], None
         if isinstance(outcome, Raised):
-            message = str(outcome.error.message)
+            message = _sayable(str(outcome.error.message))
         elif isinstance(outcome, Stopped):
             message = outcome.reason
 
@@ -412,9 +431,14 @@ class TaskRegistry:
             state = old.state if given is None else advance(old.state, given)
             new = old.changed(state, self._clock.now(), edits)
             if await self.store.replace(new):
+                if new.version <= live.record.version:
+                    return new  # somebody else has gone on from it already, and told so
                 live.record = new
                 live.changed()
-                live.on_change(new)
+                try:
+                    live.on_change(new)
+                except Exception:  # whoever only watches cannot undo what is committed
+                    logger.exception("task %s: an observer failed", new.id)
                 return new
             # Somebody else was quicker: look again at what the record is now.
             current = await self.store.get(old.id)
@@ -443,6 +467,11 @@ class TaskRegistry:
             self._running[principal] = left
         else:
             del self._running[principal]
+
+
+def _sayable(text: str) -> str:
+    # A path that is no UTF-8 may be in an error's text; the wire cannot carry it, nor any list with this task in it.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _check_fresh(record: TaskRecord, key: str) -> None:

@@ -74,7 +74,7 @@ class LineTransport(Transport):
     async def flush(self) -> None:
         if self._writing:
             raise trio.BusyResourceError("another task is flushing")
-        while self._queued:
+        if self._queued:
             if self._torn:
                 # A message was cut off within: whatever followed would be read as its rest.
                 self._queued.clear()

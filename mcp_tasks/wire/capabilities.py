@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from .._shape import Shape
 from .._unset import JSON, UNSET, JSONObject, Unset
-from ._shape import Shape
 from .content import Icon
 
 __all__ = [

@@ -14,8 +14,8 @@ from typing import ClassVar, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from .._shape import Shape
 from .._unset import JSON, UNSET, JSONObject, Unset
-from ._shape import Shape
 from .content import Number, Role, SamplingContent, TextContent
 from .server_features import Tool
 

@@ -15,8 +15,8 @@ from typing import ClassVar, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from .._shape import Shape
 from .._unset import JSON, UNSET, JSONObject, Unset
-from ._shape import Shape
 
 __all__ = [
     "CONTENT_SHAPES",

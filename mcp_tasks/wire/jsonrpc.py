@@ -13,13 +13,14 @@ from typing import TypeAlias
 
 from attrs import define
 
+from .._shape import Shape
 from .._unset import JSON, UNSET, JSONObject, RequestId, Unset
 
 __all__ = ["ErrorObject", "ErrorResponse", "Malformed", "Message", "Notification", "Request", "Response"]
 
 
-@define
-class Request:
+@define(eq=False, repr=False)
+class Request(Shape):
     """A question with an id; `params` is UNSET where the member is missing."""
 
     id: RequestId
@@ -27,24 +28,24 @@ class Request:
     params: JSONObject | Unset = UNSET
 
 
-@define
-class Notification:
+@define(eq=False, repr=False)
+class Notification(Shape):
     """A statement that is never answered."""
 
     method: str
     params: JSONObject | Unset = UNSET
 
 
-@define
-class Response:
+@define(eq=False, repr=False)
+class Response(Shape):
     """The successful answer to the request with this id."""
 
     id: RequestId
     result: JSONObject
 
 
-@define
-class ErrorObject:
+@define(eq=False, repr=False)
+class ErrorObject(Shape):
     """What an error response says: an integer code, one sentence, and any JSON."""
 
     code: int
@@ -52,16 +53,16 @@ class ErrorObject:
     data: JSON | Unset = UNSET
 
 
-@define
-class ErrorResponse:
+@define(eq=False, repr=False)
+class ErrorResponse(Shape):
     """The failed answer; `id` is None where the request was too broken to have one (the member is then left out)."""
 
     id: RequestId | None
     error: ErrorObject
 
 
-@define
-class Malformed:
+@define(eq=False, repr=False)
+class Malformed(Shape):
     """A frame that is no message.
 
     `error` is what to answer if it wants an answer. `id` is the id it names, if it names a usable one. `answerable`

@@ -14,8 +14,8 @@ from typing import ClassVar, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from .._shape import Shape
 from .._unset import JSON, UNSET, Cursor, JSONObject, Unset
-from ._shape import Shape
 from .content import Annotations, ContentBlock, Icon, Number, ResourceContents, Role, TextContent
 
 __all__ = [

@@ -13,8 +13,8 @@ import enum
 
 from attrs import field, frozen
 
+from .._shape import Shape
 from .._unset import JSON, UNSET, JSONObject, Unset
-from ._shape import Shape
 from .content import Number
 
 __all__ = ["Task", "TaskMetadata", "TaskStatus"]

@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
+from .._shape import Shape
 from .._unset import JSON, UNSET, Cursor, JSONObject, ProgressToken, RequestId, Unset
-from ._shape import Shape
 from .content import Number
 
 __all__ = [

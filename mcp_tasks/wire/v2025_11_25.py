@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from .._shape import Shape
 from .._unset import JSON, UNSET, Cursor, JSONObject, Unset
-from ._shape import Shape
 from .capabilities import InitializeParams, InitializeResult
 from .client_features import (
     CreateMessageParams,

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mcp_tasks._shape import Shape
 from mcp_tasks._unset import JSON, UNSET, JSONObject, Unset
 from mcp_tasks.codec._leaves import enum_hook
 from mcp_tasks.codec._plans import is_union, union_of, without_unset
 from mcp_tasks.codec.shapes import ShapeCodec
 from mcp_tasks.errors import InvalidShape
 from mcp_tasks.wire import v2025_11_25 as v
-from mcp_tasks.wire._shape import Shape
 from mcp_tasks.wire.capabilities import (
     CAPABILITY_SHAPES,
     ClientCapabilities,
@@ -82,7 +82,16 @@ LATER = ShapeCodec(
     omit={ElicitUrlParams: {"elicitation_id"}},
 )
 # attrs makes a second class for the slots; the first one lingers until it is collected.
-SHAPES = sorted(filter(attrs.has, Shape.__subclasses__()), key=lambda cls: cls.__name__)
+SHAPES = sorted(
+    (
+        cls
+        for cls in Shape.__subclasses__()
+        if attrs.has(cls)
+        and cls.__module__.startswith("mcp_tasks.wire.")
+        and cls.__module__ != "mcp_tasks.wire.jsonrpc"
+    ),
+    key=lambda cls: cls.__name__,
+)
 
 # -- full examples: every member of every shape is in at least one of them
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_tasks.errors import LocalProtocolError
+from mcp_tasks.errors import ConnectionClosed
 from mcp_tasks.jsonrpc.events import Answered, Dropped, Failed, Refused
 from mcp_tasks.jsonrpc.session import Session
 from mcp_tasks.wire.jsonrpc import ErrorObject, ErrorResponse, Malformed, Notification, Request, Response
@@ -210,6 +210,6 @@ def test_closing_hands_out_what_is_left(session: Session[str, str]) -> None:
 
 def test_nothing_is_called_after_the_end(session: Session[str, str]) -> None:
     session.close()
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(ConnectionClosed):
         session.called(session.mint(), "a")
     assert isinstance(session.receive(Response(1, {})), Dropped)

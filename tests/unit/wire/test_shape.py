@@ -8,14 +8,23 @@ import pickle
 import attrs
 import pytest
 
+from mcp_tasks._shape import Shape
 from mcp_tasks._unset import UNSET
 from mcp_tasks.wire import capabilities, client_features, content, server_features, tasks, utilities, v2025_11_25
-from mcp_tasks.wire._shape import Shape
 from mcp_tasks.wire.content import AudioContent, BlobResourceContents, ImageContent, TextContent
 
 MODULES = [content, capabilities, utilities, server_features, client_features, tasks, v2025_11_25]
 # attrs makes a second class for the slots; the first one lingers until it is collected.
-SHAPES = sorted(filter(attrs.has, Shape.__subclasses__()), key=lambda cls: cls.__name__)
+SHAPES = sorted(
+    (
+        cls
+        for cls in Shape.__subclasses__()
+        if attrs.has(cls)
+        and cls.__module__.startswith("mcp_tasks.wire.")
+        and cls.__module__ != "mcp_tasks.wire.jsonrpc"
+    ),
+    key=lambda cls: cls.__name__,
+)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

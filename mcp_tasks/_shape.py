@@ -1,21 +1,21 @@
-"""What every wire shape inherits: comparison and a repr that leaves out what is not there.
+"""What classes of plain data inherit: comparison, and a repr that leaves out what is not there.
 
-attrs would compile these for each class; with some seventy classes that is a third of this package's import time, so
-they are written once. The shapes use ``@frozen(eq=False, repr=False)`` for that reason. This module may not know any
-shape.
+attrs would compile both for each class; with more than a hundred classes that is a good part of this package's import
+time, so they are written once. The classes use ``@frozen(eq=False, repr=False)`` for that reason. This module may not
+know any of them.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from .._unset import UNSET
+from ._unset import UNSET
 
 __all__ = ["Shape"]
 
 
 class Shape:
-    """The base of the wire shapes. Shapes compare by class and fields, and have no hash, since they hold plain JSON."""
+    """The base of plain data: compares by class and fields, and has no hash, since it may hold JSON."""
 
     __slots__ = ()
 
