@@ -542,27 +542,6 @@ class Connection(Verbs):
         except InvalidShape as wrong:
             raise RemoteProtocolError(f"the new task: {wrong}") from None
 
-    async def get_task(self, id: str) -> Task:
-        """How a task of theirs is. Raises as `call` does; an unknown id is a `RequestFailed`."""
-        return self._lift_task(await self.call(*self.dialect.get_task(id)), id)
-
-    async def cancel_task(self, id: str) -> Task:
-        """Cancel a task of theirs. Raises as `call` does; one that is over is a `RequestFailed`."""
-        return self._lift_task(await self.call(*self.dialect.cancel_task(id)), id)
-
-    async def await_task(self, id: str) -> JSONObject:
-        """Wait for the result of a task of theirs. Raises as `call` does."""
-        return self.dialect.lift_outcome(await self.call(*self.dialect.await_task(id)))
-
-    def _lift_task(self, result: JSONObject, id: str) -> Task:
-        try:
-            task = self.dialect.lift_task(result)
-        except InvalidShape as wrong:
-            raise RemoteProtocolError(f"task {id}: {wrong}") from None
-        if task.task_id != id:
-            raise RemoteProtocolError(f"asked for task {id!r}, told of {task.task_id!r}")
-        return task
-
     def mint_token(self) -> ProgressToken:
         """A progress token that no request of ours uses."""
         return f"task-{self.session.mint()}"
