@@ -28,6 +28,7 @@ __all__ = ["Job", "Workers"]
 logger = logging.getLogger("mcp_tasks.peer")
 
 _MOST_IDLE = 64  # more than this would only hold memory after a burst
+_WRITTEN_TOGETHER = 16  # jobs; with more, the other side would wait for answers that are ready
 _AT_A_STRETCH = 64  # jobs that one worker does before it lets others run
 
 
@@ -123,8 +124,7 @@ class Workers:
             with trio.CancelScope() as scope:
                 while True:
                     self._coming = False
-                    await self._serve(scope, context)
-                    if scope.cancel_called or _differs(context):
+                    if not await self._serve(scope, context):
                         return
                     self._write_now()
                     if len(self._idle) >= _MOST_IDLE:
@@ -136,7 +136,8 @@ class Workers:
                 self._call_one()
             self._write_now()
 
-    async def _serve(self, scope: trio.CancelScope, context: Context) -> None:
+    async def _serve(self, scope: trio.CancelScope, context: Context) -> bool:
+        # Whether this worker can go on: not once its scope was used, or its context is no longer as it was.
         queue, count = self._queue, 0
         while queue:
             job = queue.popleft()
@@ -151,11 +152,14 @@ class Workers:
                 await _do(job)
             finally:
                 job.scope = None
-            if scope.cancel_called or _differs(context):
-                return
+            if job.cancelled or _differs(context):
+                return False
             count += 1
+            if count % _WRITTEN_TOGETHER == 0:
+                self._write_now()
             if count % _AT_A_STRETCH == 0:
                 await trio.lowlevel.checkpoint()
+        return True
 
     async def _rest(self) -> None:
         task = trio.lowlevel.current_task()

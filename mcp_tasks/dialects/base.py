@@ -43,6 +43,8 @@ __all__ = [
 class Side(enum.Enum):
     """Who we are on one connection. Requestor and receiver are roles of a request and say nothing of this."""
 
+    __hash__ = object.__hash__  # members are unique, and looked up for every message
+
     CLIENT = "client"
     SERVER = "server"
 

@@ -323,11 +323,12 @@ class HandshakeDialect(Dialect):
 
     def lower_task(self, record: TaskRecord) -> JSONObject:
         status, message = _status(record)
+        created = timestamp(record.created_at)
         task: JSONObject = {
             "taskId": record.id,
             "status": status,
-            "createdAt": timestamp(record.created_at),
-            "lastUpdatedAt": timestamp(record.updated_at),
+            "createdAt": created,
+            "lastUpdatedAt": created if record.updated_at == record.created_at else timestamp(record.updated_at),
             "ttl": record.ttl_ms,
         }
         if record.poll_interval_ms is not None:

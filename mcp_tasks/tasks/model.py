@@ -16,7 +16,7 @@ from attrs import field, frozen
 from .._shape import Shape
 from .._unset import JSON, UNSET, Cursor, JSONObject, Principal, ProgressToken, TaskId, Unset
 from ..errors import Refusal, RequestFailed
-from .state import TERMINAL, TaskState
+from .state import TaskState
 
 __all__ = [
     "Await",
@@ -98,7 +98,7 @@ class TaskRecord(Shape):
     @property
     def settled(self) -> bool:
         """Whether it is over; it then never changes again."""
-        return self.state in TERMINAL
+        return self.outcome is not None
 
     def changed(self, state: TaskState, updated_at: float, edits: Mapping[str, Any]) -> TaskRecord:
         """The next version; `edits` are the other fields that change: message, outcome, questions, answers."""

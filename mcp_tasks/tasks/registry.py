@@ -393,20 +393,13 @@ class TaskRegistry:
             return Raised(InternalError(f"Internal error (reference {reference})"))
 
     async def _settle(self, live: _Live, outcome: Outcome) -> TaskRecord:
-        given, message = _SETTLES[type(outcome)], None
+        given = _SETTLES[type(outcome)]
+        edits: dict[str, Any] = {"outcome": outcome, "questions": EMPTY}
         if isinstance(outcome, Raised):
-            message = _sayable(str(outcome.error.message))
+            edits["message"] = _sayable(str(outcome.error.message))
         elif isinstance(outcome, Stopped):
-            message = outcome.reason
-
-        def change(record: TaskRecord) -> _Change:
-            return given, {
-                "outcome": outcome,
-                "questions": EMPTY,
-                "message": record.message if message is None else message,
-            }
-
-        record = await self._advance(live, change)
+            edits["message"] = outcome.reason
+        record = await self._advance(live, lambda record: (given, edits))
         self._drop(live)
         logger.info("task %s %s", record.id, record.state.value)
         return record

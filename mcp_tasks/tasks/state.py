@@ -24,6 +24,8 @@ __all__ = ["TERMINAL", "TRANSITIONS", "IllegalTransition", "TaskInput", "TaskSta
 class TaskState(enum.Enum):
     """Where a task is."""
 
+    __hash__ = object.__hash__  # members are unique; hashing their names is what these tables would cost most
+
     WORKING = "working"
     INPUT_REQUIRED = "input required"
     RETURNED = "returned"
@@ -33,6 +35,8 @@ class TaskState(enum.Enum):
 
 class TaskInput(enum.Enum):
     """What can happen to a task."""
+
+    __hash__ = object.__hash__
 
     ASK = "ask"  # the work needs something from the requestor
     ANSWER = "answer"  # the last open question was answered or given up
