@@ -145,7 +145,9 @@ class TaskHandle:
     ) -> None:
         task = self._task
         try:
-            if task is not None and not self._detached and not self.settled and not self._connection.closed:
+            # An error is no proof that the task is over: asking for its result may itself have been refused.
+            over = self.settled and not (isinstance(self._outcome, MCPError) and task and task.status not in _TERMINAL)
+            if task is not None and not self._detached and not over and not self._connection.closed:
                 with trio.move_on_after(CANCEL_SECONDS, shield=True):
                     try:
                         await self._connection.cancel_task(task.task_id)
@@ -255,7 +257,7 @@ class TaskHandle:
             await self._deliver()
         await self._deliver()
         if isinstance(self._outcome, MCPError):
-            raise await self._explained(self._outcome)
+            raise (await self._explained(self._outcome)).with_traceback(None)  # the same object at each read
         if self._task is not None and not self._outcome.keys() - {"_meta"}:
             # A receiver may answer for a cancelled task with an object that has nothing in it.
             explained = await self._explained(RemoteProtocolError("the result has nothing in it"))

@@ -57,9 +57,6 @@ async def test_updates_polls_beside_frequent_progress(make_peer: MakePeer, autoj
             nursery.cancel_scope.cancel()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="ENGINE: TaskHandle.__aexit__ takes a task for settled when its tasks/result was refused"
-)
 async def test_leaving_the_block_cancels_a_task_that_works_though_its_result_was_refused(
     make_peer: MakePeer, autojump_clock: Any
 ) -> None:
@@ -106,7 +103,6 @@ async def test_reading_an_error_many_times_does_not_make_the_kept_one_grow(make_
         assert frames_of(record.outcome.error) < 20
 
 
-@pytest.mark.xfail(strict=True, reason="ENGINE: TaskHandle.result raises the one error it keeps, again and again")
 async def test_raising_a_handles_error_many_times_does_not_make_it_grow(make_peer: MakePeer) -> None:
     peer = make_peer()
     add_failing(peer)
