@@ -48,3 +48,10 @@ def make_peer() -> Iterator[Callable[..., Peer]]:
 
     yield make
     check_leaks(*peers)
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left() -> Iterator[None]:
+    """After every test: no process that it started is still there."""
+    yield
+    check_leaks()
