@@ -8,15 +8,28 @@ in half. `mcp_tasks.testing.check_transport` runs every implementation through t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from attrs import define
+
+from ._shape import Shape
 from ._unset import RequestId
+from .errors import MCPError
 from .wire.jsonrpc import Malformed, Message
 
-__all__ = ["Inbound", "Transport"]
+__all__ = ["Inbound", "Transport", "Unanswered"]
 
-Inbound: TypeAlias = "Message | Malformed"
+
+@define(eq=False, repr=False)
+class Unanswered(Shape):
+    """Our request with this id gets no answer, and why; the others go on. For transports with more than one stream."""
+
+    id: RequestId
+    failure: MCPError
+
+
+Inbound: TypeAlias = "Message | Malformed | Unanswered"
 """What comes out of `Transport.receive`."""
 
 
@@ -53,6 +66,34 @@ class Transport(ABC):
         A transport that cannot tell need not override this: the queue is flushed in a moment anyway.
         """
         return False
+
+    # --- what a transport with more than one stream may do besides ------------------------------------------------
+
+    def push_to(self, take: Callable[[Inbound], None]) -> bool:
+        """From now on hand over each message by calling `take`, in order; `receive` then only waits for the end.
+
+        False if this transport does not: it saves a task switch where messages come in by several tasks.
+        """
+        return False
+
+    def speaks(self, revision: str) -> None:
+        """The handshake has settled which revision is spoken."""
+        return
+
+    def abandon(self, id: RequestId) -> bool:
+        """We no longer wait for the answer to our request `id`; True if it has not left and now never will."""
+        return False
+
+    def reaches(self, related_to: RequestId) -> bool:
+        """Whether what is sent on behalf of that request of theirs reaches somebody now."""
+        return True
+
+    def drop_stream(self, related_to: RequestId, retry_ms: int | None) -> None:
+        """End the network connection that will carry the answer to that request, but not its stream.
+
+        The other side is to come back for it after `retry_ms` milliseconds. Does nothing where there is no such thing.
+        """
+        return
 
     @property
     @abstractmethod

@@ -11,9 +11,10 @@ from typing import Generic, TypeAlias, TypeVar
 from attrs import define
 
 from .._shape import Shape
+from ..errors import MCPError
 from ..wire.jsonrpc import ErrorObject, ErrorResponse, Notification, Request
 
-__all__ = ["Answered", "Dropped", "Event", "Failed", "Refused"]
+__all__ = ["Answered", "Dropped", "Event", "Failed", "Lost", "Refused"]
 
 C = TypeVar("C")
 
@@ -36,6 +37,14 @@ class Failed(Shape, Generic[C]):
 
 
 @define(eq=False, repr=False)
+class Lost(Shape, Generic[C]):
+    """A call of ours gets no answer, though the connection goes on."""
+
+    call: C
+    failure: MCPError
+
+
+@define(eq=False, repr=False)
 class Refused(Shape):
     """A message was not accepted, and this is the answer to it."""
 
@@ -53,4 +62,4 @@ class Dropped(Shape):
     late: bool = False
 
 
-Event: TypeAlias = "Request | Notification | Answered[C] | Failed[C] | Refused | Dropped"
+Event: TypeAlias = "Request | Notification | Answered[C] | Failed[C] | Lost[C] | Refused | Dropped"

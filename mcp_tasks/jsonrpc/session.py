@@ -16,9 +16,10 @@ from __future__ import annotations
 from typing import Final, Generic, TypeVar
 
 from .._unset import RequestId
+from ..abc import Inbound, Unanswered
 from ..errors import ConnectionClosed
-from ..wire.jsonrpc import ErrorObject, ErrorResponse, Malformed, Message, Notification, Request, Response
-from .events import Answered, Dropped, Event, Failed, Refused
+from ..wire.jsonrpc import ErrorObject, ErrorResponse, Malformed, Notification, Request, Response
+from .events import Answered, Dropped, Event, Failed, Lost, Refused
 
 __all__ = ["Session"]
 
@@ -77,7 +78,7 @@ class Session(Generic[C, S]):
         """The other side no longer wants an answer; returns who was serving it, if anybody (C25-171, C25-172)."""
         return self.served.pop(id, None)
 
-    def receive(self, message: Message | Malformed) -> Event[C]:
+    def receive(self, message: Inbound) -> Event[C]:
         """Take in one message."""
         if isinstance(message, Request):
             if message.id in self.served:
@@ -99,7 +100,9 @@ class Session(Generic[C, S]):
             if call is None:
                 return self._unexpected(message.id, "an error for")
             return Failed(call, message.error)
-        return self._malformed(message)
+        if isinstance(message, Malformed):
+            return self._malformed(message)
+        return self._unanswered(message)
 
     def close(self) -> tuple[list[C], list[S]]:
         """End the session; returns the calls that will never be answered and what was still being served."""
@@ -114,6 +117,12 @@ class Session(Generic[C, S]):
         if type(id) is int and 0 < id < self._next_id:
             return Dropped(f"{what} {id!r}, which is over", late=True)
         return Dropped(f"{what} {id!r}, which is no request of ours")
+
+    def _unanswered(self, message: Unanswered) -> Event[C]:
+        call = self.calls.pop(message.id, None)
+        if call is None:
+            return Dropped(f"request {message.id!r} is lost, and over: {message.failure}", late=True)
+        return Lost(call, message.failure)
 
     def _malformed(self, message: Malformed) -> Event[C]:
         if message.answerable:

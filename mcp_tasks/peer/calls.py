@@ -19,7 +19,7 @@ from attrs import define, field
 from .._unset import UNSET, JSONObject, ProgressToken, RequestId, TaskId, Unset
 from ..dialects.base import Progressed
 from ..errors import ConnectionClosed, MCPError, RemoteProtocolError, RequestFailed
-from ..jsonrpc.events import Answered, Failed
+from ..jsonrpc.events import Answered, Failed, Lost
 from ..wire.jsonrpc import Request
 from ._wait import Bell, OnProgress, Progress, ProgressInbox
 
@@ -116,7 +116,9 @@ class Caller:
         self._inboxes.pop(token, None)
 
     def _take_back(self, id: RequestId, cancellable: bool, orphaned: Callable[[JSONObject], None] | None) -> None:
-        if not self._session.withdraw(id) or not cancellable or self._session.closed:
+        if not self._session.withdraw(id) or self._session.closed:
+            return
+        if self._connection.abandon(id) or not cancellable:
             return
         if orphaned is not None:
             self._orphans[id] = orphaned
@@ -131,10 +133,12 @@ class Caller:
         event.call.result = event.result
         event.call.bell.ring()
 
-    def failed(self, event: Failed[Pending]) -> None:
+    def failed(self, event: Failed[Pending] | Lost[Pending]) -> None:
         """A call has failed."""
         call = event.call
-        if event.error is None:
+        if isinstance(event, Lost):
+            call.failure = event.failure
+        elif event.error is None:
             call.failure = RemoteProtocolError(f"{call.method}: the answer is no response: {event.reason}")
         else:
             call.failure = RequestFailed(event.error.code, event.error.message, event.error.data)

@@ -45,7 +45,7 @@ from ..errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
-from ..jsonrpc.events import Answered, Failed, Refused
+from ..jsonrpc.events import Answered, Failed, Lost, Refused
 from ..jsonrpc.session import Session
 from ..limits import Limits
 from ..wire.capabilities import ClientCapabilities, Implementation, InitializeParams, InitializeResult
@@ -168,6 +168,7 @@ class Connection(Verbs):
         """Read and write until the connection ends. Returns then; raises nothing of the other side's doing."""
         self.nursery.start_soon(self._write)
         self.nursery.start_soon(self._notify)
+        self._transport.push_to(self._take)
         try:
             while not self.closed:
                 batch = await self._transport.receive()
@@ -201,6 +202,7 @@ class Connection(Verbs):
         self.their_info = answer.server_info
         self.instructions = None if answer.instructions is UNSET else answer.instructions
         self.opened = True
+        self._transport.speaks(self.dialect.revision)
         self._ready.set()
         await self.notify("notifications/initialized")
 
@@ -213,6 +215,7 @@ class Connection(Verbs):
         self.their_info = asked.info
         self._announce()
         self.opened = True
+        self._transport.speaks(self.dialect.revision)
         return self.dialect.lower_result(
             "initialize",
             InitializeResult(
@@ -364,6 +367,8 @@ class Connection(Verbs):
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _take(self, message: Inbound) -> None:
+        if self.session.closed:
+            return
         event = self.session.receive(message)
         if isinstance(event, Request):
             self._service.accept(event)
@@ -371,7 +376,7 @@ class Connection(Verbs):
             self.caller.answered(event)
         elif isinstance(event, Notification):
             self._take_notification(event)
-        elif isinstance(event, Failed):
+        elif isinstance(event, (Failed, Lost)):
             self.caller.failed(event)
         elif isinstance(event, Refused):
             logger.warning("%r: refused: %s", self, event.answer.error.message)
@@ -552,6 +557,18 @@ class Connection(Verbs):
         """Whether that request of theirs still wants an answer."""
         return id in self.session.served
 
+    def reaches(self, related_to: RequestId) -> bool:
+        """Whether what is sent on behalf of that request of theirs reaches somebody now."""
+        return not self.closed and self._transport.reaches(related_to)
+
+    def abandon(self, id: RequestId) -> bool:
+        """The answer to our request is no longer waited for; True if it has not left."""
+        return self._transport.abandon(id)
+
+    def drop_stream(self, related_to: RequestId, retry_ms: int | None) -> None:
+        """Have the other side come back later for what is sent on behalf of that request."""
+        self._transport.drop_stream(related_to, retry_ms)
+
     def task_home(self) -> Workers:
         """Where the tasks of this connection's requestor live: as long as the requestor can come back."""
         if not self._transient and self.peer.home is not None:
@@ -566,14 +583,27 @@ class Connection(Verbs):
         _CODEC.encode(Response(0, value))
 
     async def send_progress(
-        self, token: ProgressToken, progress: float, total: float | None, message: str | None, related: TaskId | None
+        self,
+        token: ProgressToken,
+        progress: float,
+        total: float | None,
+        message: str | None,
+        related: TaskId | None,
+        related_to: RequestId | None,
     ) -> None:
         """Tell how far a request of theirs has come."""
         if self.crowded:
             await self.drained()
-        self.post(self.dialect.progress_notification(token, progress, total, message, related))
+        self.post(self.dialect.progress_notification(token, progress, total, message, related), related_to)
 
-    async def send_log(self, level: LoggingLevel, data: JSON, logger: str | None, related: TaskId | None) -> None:
+    async def send_log(
+        self,
+        level: LoggingLevel,
+        data: JSON,
+        logger: str | None,
+        related: TaskId | None,
+        related_to: RequestId | None,
+    ) -> None:
         """Send a log message if its level is wanted. Raises `LocalProtocolError` if we are not the server."""
         if self.side is not Side.SERVER:
             raise LocalProtocolError("log messages go from a server to a client")
@@ -583,7 +613,7 @@ class Connection(Verbs):
             return
         if self.crowded:
             await self.drained()
-        self.post(self.dialect.log_notification(level, data, logger, related))
+        self.post(self.dialect.log_notification(level, data, logger, related), related_to)
 
     def set_log_level(self, level: LoggingLevel) -> None:
         """From now on, send log messages of this level and above."""

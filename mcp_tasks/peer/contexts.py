@@ -16,6 +16,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import trio
+
 from .._unset import JSON, JSONObject, Principal, ProgressToken, RequestId, TaskId
 from ..dialects.base import Side
 from ..errors import ConnectionClosed, LocalProtocolError, TaskAlreadySettled
@@ -50,6 +52,11 @@ class Delivery(ABC):
     @abstractmethod
     def latest(self) -> Connection:
         """The last connection to the requestor, open or not."""
+
+    @property
+    @abstractmethod
+    def related_to(self) -> RequestId | None:
+        """The request of theirs with which what we say goes along, if there is one now."""
 
     @abstractmethod
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
@@ -88,6 +95,10 @@ class LiveDelivery(Delivery):
     def latest(self) -> Connection:
         return self._connection
 
+    @property
+    def related_to(self) -> RequestId:
+        return self._id
+
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
         answer = await self._connection.call(question.method, question.params(), related_to=self._id)
         self._journal[key] = answer
@@ -122,17 +133,24 @@ class TaskDelivery(Delivery):
     def latest(self) -> Connection:
         return self._link.latest
 
+    @property
+    def related_to(self) -> RequestId | None:
+        return self._link.related_to
+
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
         params = question.params()
         lowered = (await self._link.wait()).prepare(question.method, params)
         await self._registry.ask(self.task_id, key, Question(question.method, lowered))
+        answer: JSONObject | None = None
         answered = False
         try:
-            while True:
+            while answer is None:
                 connection = await self._link.wait()
                 try:
-                    answer = await connection.call(question.method, params, related_task=self.task_id)
-                    break
+                    with self._link.asking():
+                        answer = await connection.call(
+                            question.method, params, related_task=self.task_id, related_to=self._link.related_to
+                        )
                 except ConnectionClosed:
                     continue  # the question stays open until the requestor is back or the task's time is up
             await self._registry.answer(self.task_id, key, answer)
@@ -220,7 +238,9 @@ class Context:
         if token is None or not self._delivery.active():
             return
         try:
-            await self.connection.send_progress(token, progress, total, message, self.task_id)
+            await self.connection.send_progress(
+                token, progress, total, message, self.task_id, self._delivery.related_to
+            )
         except ConnectionClosed:
             logger.debug("progress of %s is lost: nobody is connected", self.method)
 
@@ -242,9 +262,20 @@ class Context:
         Raises `LocalProtocolError` on a connection on which we are not the server.
         """
         try:
-            await self.connection.send_log(level, data, logger, self.task_id)
+            await self.connection.send_log(level, data, logger, self.task_id, self._delivery.related_to)
         except ConnectionClosed:
             pass  # a log that nobody reads
+
+    async def drop_stream(self, retry: float | None = None) -> None:
+        """End the HTTP connection that is to carry the answer; the client comes back for it after `retry` seconds.
+
+        For long work: nobody holds a connection open meanwhile, and nothing is lost (C25-094 to C25-096). Does nothing
+        where there is no such connection, or the client does not know how to come back.
+        """
+        related_to = self._delivery.related_to
+        if related_to is not None and not self._delivery.latest.closed:
+            self._delivery.latest.drop_stream(related_to, None if retry is None else round(retry * 1000))
+        await trio.lowlevel.checkpoint()
 
     # --- asking ---------------------------------------------------------------------------------------------------
 

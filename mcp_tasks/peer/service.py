@@ -118,7 +118,7 @@ class Service:
                 case Get(id):
                     result = self._dialect.lower_task(await self._registry.get(id, self._principal))
                 case Await(id):
-                    result = await self._await(id)
+                    result = await self._await(id, job.id)
                 case Cancel(id):
                     result = self._dialect.lower_task(await self._cancel(id))
                 case List(cursor):
@@ -229,16 +229,21 @@ class Service:
             connection = link.connection
             # A task that ended by itself did so in a worker, which writes when it has nothing more to do.
             written = record.state not in _BY_ITSELF or connection is not self._connection or bool(connection.peer.home)
-            connection.post(connection.dialect.task_notification(record), written=written)
+            connection.post(connection.dialect.task_notification(record), link.related_to, written=written)
         except MCPError:
             logger.debug("task %s: nobody to tell of %s", record.id, record.state.value)
 
-    async def _await(self, id: TaskId) -> JSONObject:
+    async def _await(self, id: TaskId, request_id: RequestId) -> JSONObject:
         link = self._connection.peer.links.get(id)
-        if link is not None:
+        if link is None:
+            record = await self._registry.settled(id, self._principal)
+        else:
             await self._registry.get(id, self._principal)  # only its owner may have its questions
-            link.attach(self._connection)
-        record = await self._registry.settled(id, self._principal)
+            link.attach(self._connection, request_id)
+            try:
+                record = await self._registry.settled(id, self._principal)
+            finally:
+                link.detach(self._connection, request_id)
         return self._connection.dialect.lower_outcome(record)
 
     async def _cancel(self, id: TaskId) -> TaskRecord:

@@ -66,14 +66,12 @@ class Malformed(Shape):
     """A frame that is no message.
 
     `error` is what to answer if it wants an answer. `id` is the id it names, if it names a usable one. `answerable`
-    is false for a malformed notification or response: neither is ever answered (JSON-RPC 2.0 section 4.1). `fatal`
-    means that nothing can follow on this connection.
+    is false for a malformed notification or response: neither is ever answered (JSON-RPC 2.0 section 4.1).
     """
 
     error: ErrorObject
     id: RequestId | None = None
     answerable: bool = True
-    fatal: bool = False
 
 
 Message: TypeAlias = Request | Notification | Response | ErrorResponse

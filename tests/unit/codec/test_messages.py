@@ -139,7 +139,7 @@ def test_parse_errors(frame: bytes) -> None:
     assert isinstance(decoded, Malformed)
     assert decoded.error.code == -32700
     assert decoded.error.message.startswith("Parse error: ")
-    assert (decoded.id, decoded.answerable, decoded.fatal) == (None, True, False)
+    assert (decoded.id, decoded.answerable) == (None, True)
 
 
 def _nested(levels: int, opening: str = "[", closing: str = "]") -> str:
