@@ -15,6 +15,10 @@ def main() -> None:
             from .cli.serving import serve
 
             sys.exit(serve(target))
+        case ["serve", target, "--http", address] if not target.startswith("-"):
+            from .cli.serving import serve
+
+            sys.exit(serve(target, http=address))
         case arguments:
             try:
                 from .cli.app import run

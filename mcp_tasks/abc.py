@@ -84,6 +84,10 @@ class Transport(ABC):
         """We no longer wait for the answer to our request `id`; True if it has not left and now never will."""
         return False
 
+    def leave(self, id: RequestId) -> None:
+        """That request of theirs gets no answer, because they have withdrawn it."""
+        return
+
     def reaches(self, related_to: RequestId) -> bool:
         """Whether what is sent on behalf of that request of theirs reaches somebody now."""
         return True

@@ -8,6 +8,9 @@
      |    |    +-- CapabilityMissing   the other side has not announced what that needs
      |    +-- RemoteProtocolError      the other side broke the protocol
      +-- ConnectionClosed              there is nobody to talk to any more
+     +-- HttpError                     an HTTP status that is no answer
+     |    +-- Unauthorized             401, with what the server wants to see
+     |    +-- Forbidden                403, likewise
      +-- RequestFailed                 the other side answered with an error
      +-- InvalidShape                  a JSON value is not of the shape it should have, with its path
      +-- ToolError                     a tool's own failure, told to the caller as a result with isError
@@ -21,13 +24,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from attrs import field, frozen
+
+from ._shape import Shape
 from ._unset import JSON, UNSET, JSONObject, TaskId, Unset
 
 __all__ = [
     "CapabilityMissing",
+    "Challenge",
     "ConnectionClosed",
+    "Forbidden",
+    "HttpError",
     "InternalError",
     "InvalidCursor",
     "InvalidParams",
@@ -49,6 +58,7 @@ __all__ = [
     "TaskNotFound",
     "TaskRefusal",
     "ToolError",
+    "Unauthorized",
     "UrlElicitationRequired",
 ]
 
@@ -75,6 +85,51 @@ class RemoteProtocolError(ProtocolError):
 
 class ConnectionClosed(MCPError):
     """The connection has ended; whatever was pending on it has failed."""
+
+
+class HttpError(MCPError):
+    """An HTTP status that is no answer to a request; the request may not have been served.
+
+    `status` is the number, `message` what the server said about it, shortened.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"HTTP {self.status}: {self.message}"
+
+
+@frozen(eq=False, repr=False)
+class Challenge(Shape):
+    """What a server wants to see, from ``WWW-Authenticate``: a scheme such as ``Bearer``, and its parameters.
+
+    Parameter names are lower case; ``resource_metadata`` and ``scope`` are the ones that matter to MCP.
+    """
+
+    scheme: str
+    params: Mapping[str, str] = field(factory=dict)
+
+
+class Unauthorized(HttpError):
+    """The server wants to know who we are, and does not (401).
+
+    On the server's side an authenticator raises it to say so.
+    """
+
+    def __init__(self, message: str, challenges: Sequence[Challenge] = ()) -> None:
+        super().__init__(401, message)
+        self.challenges = list(challenges)
+
+
+class Forbidden(HttpError):
+    """We may not do that (403), perhaps for want of a scope, which the challenge then names."""
+
+    def __init__(self, message: str, challenges: Sequence[Challenge] = ()) -> None:
+        super().__init__(403, message)
+        self.challenges = list(challenges)
 
 
 class RequestFailed(MCPError):

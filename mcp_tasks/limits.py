@@ -11,7 +11,7 @@ from attrs.validators import ge, gt
 
 from ._shape import Shape
 
-__all__ = ["Limits"]
+__all__ = ["HttpLimits", "Limits"]
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -52,3 +52,44 @@ class Limits(Shape):
     """Received notifications that wait for a handler; the oldest is dropped, with a warning, when more arrive."""
     progress_backlog: int = field(default=1_000, validator=gt(0))
     """Progress reports that wait for one caller; the oldest is dropped when more arrive."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class HttpLimits(Shape):
+    """The limits of one HTTP endpoint; those of `Limits` hold besides, `message_bytes` for the body among them.
+
+    What a client sees when one is hit: 431 for a head that is too long, 413 for a body, 408 for one that is too slow,
+    503 beyond a number of connections, sessions or requests, 409 beyond a number of streams. A session that has ended
+    is 404. Times are seconds unless they say otherwise.
+    """
+
+    connections: int = field(default=4_096, validator=gt(0))
+    """Open at once."""
+    header_bytes: int = field(default=64 * 1024, validator=gt(0))
+    """The head of one request."""
+    request_seconds: float = field(default=30.0, validator=gt(0))
+    """How long a request may take to arrive without any of it arriving, and its head altogether."""
+    idle_seconds: float = field(default=75.0, validator=gt(0))
+    """How long a connection may stay open between two requests."""
+    stall_seconds: float = field(default=60.0, validator=gt(0))
+    """How long a client may go without reading anything of what we have for it."""
+    sessions: int = field(default=10_000, validator=gt(0))
+    """Alive at once. Beyond it, one that has been idle for a minute makes room, or else a new one is refused."""
+    session_idle_seconds: float = field(default=3_600.0, validator=gt(0))
+    """How long a session lives without requests and listeners."""
+    session_posts: int = field(default=1_024, validator=gt(0))
+    """Requests of one session that wait for their answers."""
+    session_streams: int = field(default=16, validator=gt(0))
+    """Streams that one session may listen on, and finished ones that it may come back for."""
+    waiting: int = field(default=256, validator=gt(0))
+    """Messages of one session that wait until the client listens."""
+    replay_bytes: int = field(default=1024 * 1024, validator=gt(0))
+    """What one stream keeps for a client that comes back."""
+    resume_seconds: float = field(default=300.0, validator=gt(0))
+    """How long a client may stay away before its stream is forgotten."""
+    retry_ms: int = field(default=1_000, validator=gt(0))
+    """When a client is to come back whose connection we drop."""
+    keep_alive_seconds: float = field(default=15.0, validator=gt(0))
+    """After how long a quiet stream gets a comment, and an answer that takes its time becomes a stream."""
+    grace_seconds: float = field(default=5.0, validator=gt(0))
+    """How long a server that shuts down waits for the requests it is serving."""

@@ -217,21 +217,23 @@ def demo(*, ask: bool = False, json: bool = False, debug: bool = False) -> int:
 
 
 @app.command
-def serve(target: str, *, stdio: bool = False, debug: bool = False) -> int:
-    """Serve a peer of your own on standard input and output.
+def serve(target: str, *, stdio: bool = False, http: str | None = None, debug: bool = False) -> int:
+    """Serve a peer of your own, on standard input and output or over HTTP.
 
     Parameters
     ----------
     target
         Where the Peer is, as module:attribute; modules of the current directory count.
     stdio
-        Over standard input and output, which is the only transport so far.
+        Over standard input and output.
+    http
+        Over HTTP at HOST:PORT, under the path /mcp; port 0 picks a free one, and stderr says which.
     debug
         Log everything to stderr.
     """
-    if not stdio:
-        raise Trouble("serve: say over what: --stdio", Exit.USAGE)
-    return run_server(target, debug=debug)
+    if stdio == (http is not None):
+        raise Trouble("serve: say over what: --stdio, or --http HOST:PORT", Exit.USAGE)
+    return run_server(target, http=http, debug=debug)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""`mcp-tasks serve`: find a peer in a module, and be a server with it.
+"""`mcp-tasks serve`: find a peer in a module, and be a server with it, on the standard streams or over HTTP.
 
 Hosts start this for every conversation, so it imports neither cyclopts nor rich.
 """
@@ -10,26 +10,29 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 
 import trio
 
 from ..peer._wait import servants
 from ..peer.peer import Peer
-from ..serve import serve_stdio
+from ..serve import serve_http, serve_stdio
+from ..transports.http.server import HttpServer
 from .exits import Exit, Trouble
 
 __all__ = ["load_peer", "serve"]
 
 
-def serve(target: str, *, debug: bool = False) -> int:
-    """Serve the peer that ``module:attribute`` names on stdin and stdout; returns the exit code.
+def serve(target: str, *, http: str | None = None, debug: bool = False) -> int:
+    """Serve the peer that ``module:attribute`` names; returns the exit code.
 
+    On stdin and stdout, or over HTTP where `http` says (``HOST:PORT``; port 0 picks one), which is then told on stderr.
     Ends well when the client closes its end. SIGINT and SIGTERM end it too, with every task's cleanup done.
     """
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr)
     try:
         peer = load_peer(target)
-        return trio.run(_serve_until_signal, peer)
+        return trio.run(_serve_until_signal, peer, None if http is None else _address(http))
     except (Trouble, OSError) as error:
         if debug:
             raise
@@ -37,21 +40,40 @@ def serve(target: str, *, debug: bool = False) -> int:
         return error.exit if isinstance(error, Trouble) else Exit.SERVER
 
 
-async def _serve_until_signal(peer: Peer) -> int:
+async def _serve_until_signal(peer: Peer, address: tuple[str, int] | None) -> int:
     code = int(Exit.OK)
 
     async def stop_on_signal() -> None:
         nonlocal code
         async for number in signals:
             code = 128 + number
-            serving.cancel()
+            if server is not None and not stopping.is_set():
+                stopping.set()
+                nursery.start_soon(server.aclose)  # a second signal does not wait for it
+            else:
+                serving.cancel()
 
+    server: HttpServer | None = None
+    stopping = trio.Event()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, trio.CancelScope() as serving:
         async with servants() as nursery:
             nursery.start_soon(stop_on_signal)
             async with peer:
-                await serve_stdio(peer)
+                if address is None:
+                    await serve_stdio(peer)
+                else:
+                    host, port = address
+                    server = await nursery.start(partial(serve_http, peer, host=host, port=port))
+                    print(f"mcp-tasks: {peer.info.name} is served at {server.url}", file=sys.stderr, flush=True)
+                    await server.wait_closed()
     return code
+
+
+def _address(given: str) -> tuple[str, int]:
+    host, colon, port = given.rpartition(":")
+    if not (colon and port.isdecimal() and int(port) < 65536):
+        raise Trouble(f"{given!r} is not of the form HOST:PORT", Exit.USAGE)
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def load_peer(target: str) -> Peer:

@@ -398,6 +398,7 @@ class Connection(Verbs):
                 self.caller.progressed(notice)
             case Withdrawn(id, reason):
                 job = self.session.abandon(id)
+                self._transport.leave(id)
                 if job is not None:
                     logger.debug("%r: request %r was cancelled: %s", self, id, reason)
                     job.cancel()

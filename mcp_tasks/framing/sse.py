@@ -1,0 +1,134 @@
+"""Server-sent events: bytes to events and back, sans-IO.
+
+The decoder never raises: an event that is too long is skipped as it arrives and reported once in its place. It keeps
+what a client needs to come back: the last event id, and the pause that the server asked for.
+
+Spec: WHATWG HTML "Server-sent events"; basic/transports "Streamable HTTP" (C25-093 to C25-097, C25-116).
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from .._shape import Shape
+from .lines import Oversized
+
+__all__ = ["COMMENT", "Event", "EventDecoder", "encode_event", "encode_retry"]
+
+COMMENT = b":\n\n"
+"""A comment: keeps a connection alive, and is no event."""
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_MAX_RETRY_MS = 24 * 3600 * 1000
+
+
+@frozen(eq=False, repr=False)
+class Event(Shape):
+    """One event: its data without the last newline, and its type."""
+
+    data: bytes
+    type: bytes = b"message"
+
+
+def encode_event(data: bytes | bytearray, id: str) -> bytes:
+    """An event with an id. `data` has no line break in it, as JSON need not have; it may be empty."""
+    return b"id: " + id.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def encode_retry(milliseconds: int) -> bytes:
+    """Ask the client to wait that long before it comes back; no event."""
+    return b"retry: %d\n\n" % milliseconds
+
+
+class EventDecoder:
+    """Cuts a stream into events of at most `limit` bytes of data."""
+
+    def __init__(self, limit: int) -> None:
+        self.last_id: str | None = None
+        """The id of the last event that was complete, for ``Last-Event-ID``."""
+        self.retry_ms: int | None = None
+        """How long the server wants us to wait before we come back, if it said so."""
+        self._limit = limit
+        self._buffer = bytearray()
+        self._scanned = 0  # how much of the buffer has no line end in it
+        self._first = True
+        self._after_cr = False
+        self._data: list[bytes] = []
+        self._size = 0
+        self._type = b""
+        self._id: str | None = None
+        self._skipping = False  # this event is too long
+        self._cut = False  # and so is this line
+
+    def feed(self, data: bytes) -> list[Event | Oversized]:
+        """Take the next bytes; return the events they complete, in order."""
+        buffer = self._buffer
+        buffer += data
+        if self._first:
+            if len(buffer) < 3 and b"\xef\xbb\xbf".startswith(buffer):
+                return []
+            self._first = False
+            if buffer.startswith(b"\xef\xbb\xbf"):
+                del buffer[:3]
+        if self._after_cr and buffer:
+            self._after_cr = False
+            if buffer[0] == 0x0A:
+                del buffer[:1]
+        events: list[Event | Oversized] = []
+        start = 0
+        while (found := _LINE_END.search(buffer, max(start, self._scanned))) is not None:
+            line = bytes(buffer[start : found.start()])
+            start = found.end()
+            self._after_cr = found.group() == b"\r" and start == len(buffer)
+            if self._cut:
+                self._cut = False  # the rest of a line that was too long
+            elif line:
+                self._field(line)
+            elif (event := self._dispatch()) is not None:
+                events.append(event)
+        del buffer[:start]
+        self._scanned = len(buffer)
+        if self._size + self._scanned > self._limit + 64:  # the field's name and colon are no data
+            self._skip()
+            self._cut = True
+            buffer.clear()
+            self._scanned = 0
+        return events
+
+    def _field(self, line: bytes) -> None:
+        name, colon, value = line.partition(b":")
+        if colon and value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            if self._skipping:
+                return
+            self._size += len(value) + 1
+            if self._size > self._limit + 1:
+                self._skip()
+            else:
+                self._data.append(value)
+        elif name == b"id":
+            if b"\0" not in value:
+                self._id = value.decode("utf-8", "replace")
+        elif name == b"event":
+            self._type = value
+        elif name == b"retry" and value.isdigit():
+            self.retry_ms = min(int(value[:12]), _MAX_RETRY_MS)
+
+    def _skip(self) -> None:
+        self._skipping = True
+        self._data.clear()
+        self._size = 0
+
+    def _dispatch(self) -> Event | Oversized | None:
+        if self._id is not None:
+            self.last_id = self._id
+        data, skipping, type = self._data, self._skipping, self._type
+        self._data, self._size, self._skipping, self._type = [], 0, False, b""
+        if skipping:
+            return Oversized(self._limit)
+        if not data:
+            return None
+        return Event(data[0] if len(data) == 1 else b"\n".join(data), type or b"message")

@@ -1,0 +1,415 @@
+"""One HTTP/1.1 connection on a stream of ours: requests come in one after the other, and their answers go out.
+
+A connection has one task, which reads. Answers are written by whoever has them, straight to the socket; only what the
+socket does not take at once is left to a second task. So a request that is answered without waiting costs no task
+switch besides those of its handler, and while an answer is due the reading task is there to see the client leave.
+
+Spec: RFC 9112.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import ssl
+from collections.abc import Callable
+
+import trio
+
+from ..._unset import Principal
+from ...framing.http import CONTINUE, LAST_CHUNK, Broken, Headers, RequestHead, RequestReader, chunk, head
+from ...limits import HttpLimits
+from .endpoint import Endpoint
+from .exchange import Exchange
+
+__all__ = ["HttpConnection", "Route"]
+
+logger = logging.getLogger("mcp_tasks.http")
+
+Route = Callable[[bytes], "Endpoint | None"]
+
+_CHUNK = 64 * 1024
+_WRITE_CHUNK = 256 * 1024
+_PIPELINED_BYTES = 64 * 1024  # of later requests, which may wait here for the answer that is due
+_SKIPPABLE_BYTES = 64 * 1024  # a body of up to this is read though it was refused, and the connection goes on
+_LINGER_BYTES = 1024 * 1024  # of a larger one so much is read, for the refusal to be seen
+_LINGER_SECONDS = 2.0
+_CLOSE_SECONDS = 1.0
+_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTUNREACH})
+
+
+class _H11Exchange(Exchange):
+    """A request on a connection of ours."""
+
+    def __init__(self, connection: HttpConnection, request: RequestHead, path: bytes) -> None:
+        self.method = request.method
+        self.path = path
+        self.headers = request.headers
+        self.begun = False
+        """Whether a stream has begun."""
+        self.finished = False
+        """Whether the answer is complete."""
+        self.keeps_alive = request.keeps_alive
+        self._chunks = request.chunks
+        self._connection = connection
+
+    @property
+    def client(self) -> str:
+        return self._connection.client
+
+    @property
+    def open(self) -> bool:
+        return not self.finished and not self._connection.gone
+
+    @property
+    def backlog(self) -> int:
+        return self._connection.unwritten
+
+    def respond(self, status: int, headers: Headers, body: bytes | bytearray = b"") -> None:
+        if not self.finished:
+            self._write_head(status, headers, len(body))
+            if self.method != b"HEAD":
+                self._connection.write(body)
+            self._finish()
+
+    def begin(self, headers: Headers) -> None:
+        if not self.finished:
+            self.begun = True
+            if not self._chunks:
+                self.keeps_alive = False  # the end of the connection is the end of the stream
+            self._write_head(200, headers, None)
+
+    def write(self, data: bytes) -> None:
+        if not self.finished:
+            self._connection.write(chunk(data) if self._chunks else data)
+
+    def end(self) -> None:
+        if not self.finished:
+            if self._chunks:
+                self._connection.write(LAST_CHUNK)
+            self._finish()
+
+    def flush(self) -> None:
+        self._connection.flush()
+
+    def _write_head(self, status: int, headers: Headers, length: int | None) -> None:
+        if self._connection.closing:
+            self.keeps_alive = False
+        if self.extra:
+            headers = (*headers, *self.extra)
+        self._connection.write(
+            head(status, headers, length=length, keeps_alive=self.keeps_alive, chunks=self._chunks)
+        )
+
+    def _finish(self) -> None:
+        self.finished = True
+        self.lost = None
+        self._connection.answered(self.keeps_alive)
+
+
+class HttpConnection:
+    """Serves one client's stream. `route` finds the endpoint for a path."""
+
+    def __init__(
+        self, stream: trio.abc.Stream, route: Route, nursery: trio.Nursery, limits: HttpLimits, *, client: str = "?"
+    ) -> None:
+        self.client = client
+        self.gone = False
+        """Whether nobody reads what we write."""
+        self.closing = False
+        """Whether the connection ends with the answer that is due."""
+        self.deadline = trio.current_time() + limits.request_seconds
+        """When what is going on has taken too long, in trio's time."""
+        self._stream = stream
+        self._route = route
+        self._nursery = nursery
+        self._limits = limits
+        self._reader = RequestReader(limits.header_bytes)
+        self._fileno = _fileno(stream)
+        self._queued = bytearray()
+        self._writing = 0
+        self._scope = trio.CancelScope()
+        self._exchange: _H11Exchange | None = None
+        self._arriving = False  # a request is, in part
+        self._watching = False  # the task that reads only does so to see the client leave
+        self._last = False  # nothing follows the answer that was given
+        self._parked = trio.lowlevel.ParkingLot()  # that task, when there is nothing to read
+
+    # --- its life -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve the stream until it ends, and close it. Raises nothing of the client's doing."""
+        try:
+            with self._scope:
+                while await self._serve_one():
+                    self._reader.restart()
+                while self.unwritten:
+                    await self._parked.park()
+                await self._linger()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError) as error:
+            logger.debug("%s: %r", self.client, error)
+        finally:
+            self._lose()
+            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                await self._stream.aclose()
+
+    def close(self) -> None:
+        """End it now, whatever is going on."""
+        self._scope.cancel()
+
+    def wind_up(self) -> None:
+        """Answer what was asked, and then end it."""
+        self.closing = True
+        if not self._arriving and (self._exchange is None or self._exchange.finished) and not self.unwritten:
+            self.close()
+
+    def time_out(self) -> None:
+        """End it because the deadline is over; whoever was sending a request is told so."""
+        if self._arriving and not self.unwritten:
+            self._refuse(Broken(408, "The request took too long to arrive"))
+        self.close()
+
+    async def _serve_one(self) -> bool:
+        # One request and its answer. False if nothing can follow.
+        request = await self._head()
+        if request is None:
+            return False
+        exchange = self._exchange = _H11Exchange(self, request, _path(request.target))
+        endpoint = self._route(exchange.path)
+        principal: Principal | None = None
+        if endpoint is None:
+            exchange.refuse(404, "There is nothing here")
+        elif endpoint.check(exchange) and endpoint.auth is not None:
+            principal = await endpoint.identify(exchange)
+        if endpoint is None or exchange.finished:
+            whole = await self._skip_body(exchange)
+            self.flush()
+            return whole and not self._last
+        body = await self._body(exchange, endpoint.body_bytes)
+        if body is None:
+            return False
+        self._arriving = False
+        self.deadline = float("inf")
+        endpoint.handle(exchange, principal, body)
+        self.flush()
+        if not exchange.finished:
+            await self._watch(exchange)
+        if self._last:
+            return False
+        if not self.unwritten:
+            self.deadline = trio.current_time() + self._limits.idle_seconds
+        return True
+
+    async def _watch(self, exchange: _H11Exchange) -> None:
+        # While an answer is due: sees the client leave, and has its next request at hand.
+        self._watching = True
+        while not exchange.finished:
+            if self._reader.ended:
+                # The client sends nothing more. It may still read an answer, but it has left a stream.
+                if exchange.begun:
+                    self._lose()
+                    self._last = True
+                    return
+                await self._parked.park()
+            elif self._reader.unread > _PIPELINED_BYTES:
+                await self._parked.park()
+            else:
+                self._reader.feed(await self._stream.receive_some(_CHUNK))
+        self._watching = False
+
+    def answered(self, keeps_alive: bool) -> None:
+        """The answer that was due is complete, though it may not have been written."""
+        if not keeps_alive:
+            self._last = True
+        self._parked.unpark_all()
+
+    def _lose(self) -> None:
+        if self.gone:
+            return
+        self.gone = True
+        self._queued.clear()
+        exchange = self._exchange
+        if exchange is not None and not exchange.finished and exchange.lost is not None:
+            lost, exchange.lost = exchange.lost, None
+            lost()
+        self._drained()
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def _head(self) -> RequestHead | None:
+        # The head of the next request; None if none comes.
+        reader = self._reader
+        while True:
+            event = reader.next()
+            if isinstance(event, RequestHead):
+                self._arriving = True
+                self.deadline = trio.current_time() + self._limits.request_seconds
+                return event
+            if isinstance(event, Broken):
+                self._refuse(event)
+                return None
+            if reader.ended:
+                return None
+            if not self._arriving and reader.unread:
+                self._arriving = True
+                self.deadline = trio.current_time() + self._limits.request_seconds
+            reader.feed(await self._stream.receive_some(_CHUNK))
+
+    async def _body(self, exchange: _H11Exchange, limit: int) -> bytes | None:
+        # The body of a request; None if it could not be had, which has then been answered.
+        reader = self._reader
+        if _length(exchange) > limit:
+            self._refuse(Broken(413, f"The body is larger than {limit} bytes"))
+            return None
+        if reader.wants_continue:
+            self.write(CONTINUE)
+            self.flush()
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            event = reader.next()
+            if type(event) is bytes:
+                size += len(event)
+                if size > limit:
+                    self._refuse(Broken(413, f"The body is larger than {limit} bytes"))
+                    return None
+                pieces.append(event)
+            elif event is None:
+                if reader.ended:
+                    return None
+                reader.feed(await self._stream.receive_some(_CHUNK))
+                self.deadline = trio.current_time() + self._limits.request_seconds
+            elif isinstance(event, Broken):
+                self._refuse(event)
+                return None
+            else:
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _skip_body(self, exchange: _H11Exchange) -> bool:
+        # Whether the body of a request that was refused by its head could be passed over.
+        reader = self._reader
+        if b"transfer-encoding" in exchange.headers or reader.wants_continue or _length(exchange) > _SKIPPABLE_BYTES:
+            self._last = True
+        while not self._last:
+            event = reader.next()
+            if event is None:
+                if reader.ended:
+                    return False
+                self.flush()
+                reader.feed(await self._stream.receive_some(_CHUNK))
+            elif type(event) is not bytes:
+                self._arriving = False
+                self.deadline = trio.current_time() + self._limits.idle_seconds
+                return not isinstance(event, Broken)
+        return False
+
+    def _refuse(self, broken: Broken) -> None:
+        # What came is not to be served, or is no HTTP: said once, and nothing can follow.
+        logger.info("%s: %d: %s", self.client, broken.status, broken.reason)
+        exchange = self._exchange
+        if exchange is None or exchange.finished:
+            exchange = self._exchange = _H11Exchange(self, RequestHead(b"", b"/", {}, False, True), b"/")
+        exchange.keeps_alive = False
+        exchange.refuse(broken.status, broken.reason)
+        self.flush()
+
+    async def _linger(self) -> None:
+        # Closed at once, bytes of theirs that nobody has read would have the kernel reset the connection, and our
+        # answer with it.
+        if not self._reader.ended and not self.gone and isinstance(self._stream, trio.SocketStream):
+            self.deadline = float("inf")
+            with trio.move_on_after(_LINGER_SECONDS):
+                await self._stream.send_eof()
+                left = _LINGER_BYTES
+                while left > 0 and (data := await self._stream.receive_some(_CHUNK)):
+                    left -= len(data)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    @property
+    def unwritten(self) -> int:
+        """How many bytes are queued and not yet written."""
+        return self._writing + len(self._queued)
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Queue bytes."""
+        if not self.gone:
+            self._queued += data
+
+    def flush(self) -> None:
+        """Write what goes without waiting, and have the rest written soon."""
+        if self._queued and not self._writing:
+            written = self._write_now()
+            if written < len(self._queued):
+                del self._queued[:written]
+                self._writing = 1
+                self.deadline = trio.current_time() + self._limits.stall_seconds
+                self._nursery.start_soon(self._write_rest)
+            else:
+                self._queued.clear()
+        if self._last and self._watching and not self.unwritten:
+            self.close()  # the task that watches has nothing to wait for
+
+    def _write_now(self) -> int:
+        if self._fileno is not None:
+            try:
+                return os.write(self._fileno(), self._queued)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
+                self._lose()
+                self.close()
+        return 0
+
+    async def _write_rest(self) -> None:
+        queued = self._queued
+        try:
+            while queued:
+                with memoryview(queued) as view:
+                    data = bytes(view[:_WRITE_CHUNK])
+                del queued[:_WRITE_CHUNK]
+                self._writing = len(data)
+                await self._stream.send_all(data)
+                self.deadline = trio.current_time() + self._limits.stall_seconds
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, ssl.SSLError):
+            self._writing = 0
+            self._lose()
+            self.close()
+            return
+        self._writing = 0
+        exchange = self._exchange
+        over = exchange is None or exchange.finished
+        self.deadline = trio.current_time() + self._limits.idle_seconds if over else float("inf")
+        self._drained()
+        if self._last and self._watching:
+            self.close()
+
+    def _drained(self) -> None:
+        self._parked.unpark_all()
+        exchange = self._exchange
+        if exchange is not None and exchange.drained is not None:
+            drained, exchange.drained = exchange.drained, None
+            drained()
+
+
+def _path(target: bytes) -> bytes:
+    path = target.partition(b"?")[0]
+    if path.startswith(b"/"):
+        return path
+    # The absolute form, as a proxy would have it; whatever else there is has no path that we know.
+    return b"/" + path.partition(b"://")[2].partition(b"/")[2]
+
+
+def _length(exchange: _H11Exchange) -> int:
+    # h11 has checked that it is a number.
+    return int(exchange.headers.get(b"content-length", b"0").partition(b",")[0])
+
+
+def _fileno(stream: trio.abc.Stream) -> Callable[[], int] | None:
+    # Where bytes can be written without waiting: a plain socket, on systems where a socket is a file.
+    if os.name == "posix" and type(stream) is trio.SocketStream:
+        return stream.socket.fileno
+    return None

@@ -1,0 +1,256 @@
+"""The MCP endpoint: what each method, header and body is answered with, whoever carries the bytes.
+
+The checks come in an order that gives nothing away and costs little: method, Host and Origin, who is asking, headers,
+and only then the body. Sessions are found by their id *and* their principal, so that somebody else's session looks as
+if it did not exist.
+
+Spec: basic/transports "Streamable HTTP" (C25-079 to C25-136).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from ..._unset import Principal
+from ...codec.messages import MessageCodec
+from ...errors import Forbidden, Unauthorized
+from ...limits import HttpLimits, Limits
+from ...wire.jsonrpc import Malformed, Message
+from .auth import Authenticator, challenge_headers
+from .exchange import Exchange
+from .hosts import HostRules
+from .profile import PROFILES, opens_session
+from .session import HttpSession
+
+__all__ = ["Endpoint", "ServeSession"]
+
+logger = logging.getLogger("mcp_tasks.http")
+
+ServeSession = Callable[[HttpSession], Awaitable[None]]
+
+_ALLOW = (b"Allow", b"GET, POST, DELETE, OPTIONS")
+_CORS_HEADERS = b"Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version"
+_SESSION_ID = b"Mcp-Session-Id"
+_MAKES_ROOM_SECONDS = 60.0  # a session that was idle for so long may be ended for a new one
+_REMEMBERED = 256
+_VERSIONS = frozenset(revision.encode() for revision in PROFILES)
+
+
+class Endpoint:
+    """One peer under one path. `serve` is called for each session and serves it until it ends."""
+
+    def __init__(
+        self,
+        serve: ServeSession,
+        nursery: trio.Nursery,
+        *,
+        hosts: HostRules,
+        auth: Authenticator | None = None,
+        limits: Limits | None = None,
+        http_limits: HttpLimits | None = None,
+    ) -> None:
+        limits = Limits() if limits is None else limits
+        self.limits = HttpLimits() if http_limits is None else http_limits
+        self.body_bytes = limits.message_bytes
+        self.auth = auth
+        self.sessions: dict[bytes, HttpSession] = {}
+        """The sessions that are alive, by their ids."""
+        self.closing = False
+        """Whether new sessions are refused, because the server is about to shut down."""
+        self._serve = serve
+        self._nursery = nursery
+        self._hosts = hosts
+        self._codec = MessageCodec(json_depth=limits.json_depth)
+        self._accepts: dict[bytes, tuple[bool, bool]] = {}
+
+    # --- before the body ------------------------------------------------------------------------------------------
+
+    def check(self, exchange: Exchange) -> bool:
+        """Look at the head of a request; False if it has been answered with that."""
+        headers = exchange.headers
+        origin = headers.get(b"origin")
+        objection = self._hosts.objection(headers.get(b"host"), origin)
+        if objection is not None:
+            exchange.refuse(403, objection)
+            return False
+        if origin is not None:
+            exchange.extra = (
+                (b"Access-Control-Allow-Origin", origin),
+                (b"Access-Control-Expose-Headers", _SESSION_ID),
+                (b"Vary", b"Origin"),
+            )
+        method = exchange.method
+        if method in (b"POST", b"GET", b"DELETE"):
+            return True
+        if method == b"OPTIONS":
+            exchange.respond(204, [_ALLOW, *(self._preflight() if origin is not None else ())])
+        else:
+            exchange.refuse(405, f"There is no {method.decode('latin-1')} here", headers=[_ALLOW])
+        return False
+
+    def _preflight(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"Access-Control-Allow-Methods", _ALLOW[1]),
+            (b"Access-Control-Allow-Headers", _CORS_HEADERS),
+            (b"Access-Control-Max-Age", b"600"),
+        ]
+
+    async def identify(self, exchange: Exchange) -> Principal | None:
+        """Whom a request comes from; None if it has been refused."""
+        assert self.auth is not None
+        try:
+            return (await self.auth.authenticate(exchange)).principal
+        except (Unauthorized, Forbidden) as refusal:
+            exchange.refuse(refusal.status, refusal.message, headers=challenge_headers(refusal.challenges))
+        except Exception:
+            logger.exception("%s could not be authenticated", exchange.client)
+            exchange.refuse(500, "Internal error", code=-32603)
+        return None
+
+    # --- the request ----------------------------------------------------------------------------------------------
+
+    def handle(self, exchange: Exchange, principal: Principal | None, body: bytes) -> None:
+        """Answer a request, now or later. Never waits."""
+        version = exchange.headers.get(b"mcp-protocol-version")
+        if version is not None and version not in _VERSIONS:
+            known = ", ".join(PROFILES)
+            exchange.refuse(
+                400, f"MCP-Protocol-Version: {version.decode('latin-1')!r} is not spoken here, only {known}"
+            )
+        elif exchange.method == b"POST":
+            self._post(exchange, principal, body)
+        elif exchange.method == b"GET":
+            self._get(exchange, principal)
+        else:
+            self._delete(exchange, principal)
+
+    def _post(self, exchange: Exchange, principal: Principal | None, body: bytes) -> None:
+        headers = exchange.headers
+        kind = headers.get(b"content-type", b"")
+        if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
+            exchange.refuse(415, "Content-Type: expected application/json")
+            return
+        takes_json, takes_events = self._accepted(headers.get(b"accept", b"*/*"))
+        if not (takes_json or takes_events):
+            exchange.refuse(406, "Accept: expected application/json, text/event-stream")
+            return
+        message = self._codec.decode(body)
+        if isinstance(message, Malformed):
+            self._malformed(exchange, principal, message)
+            return
+        if _SESSION_KEY in headers:
+            session = self._session(exchange, principal)
+        elif opens_session(message):
+            session = self._new_session(exchange, principal)
+        else:
+            exchange.refuse(400, "Mcp-Session-Id is missing: a session begins with initialize")
+            return
+        if session is not None:
+            session.post(message, exchange, takes_json=takes_json, takes_events=takes_events)
+
+    def _get(self, exchange: Exchange, principal: Principal | None) -> None:
+        _, takes_events = self._accepted(exchange.headers.get(b"accept", b"*/*"))
+        if not takes_events:
+            exchange.refuse(406, "Accept: expected text/event-stream")
+            return
+        session = self._session(exchange, principal)
+        if session is not None:
+            last = exchange.headers.get(b"last-event-id")
+            session.listen(exchange, None if last is None else last.decode("latin-1"))
+
+    def _delete(self, exchange: Exchange, principal: Principal | None) -> None:
+        session = self._session(exchange, principal)
+        if session is not None:
+            self._end(session, "the client has ended the session")
+            exchange.respond(204, ())
+
+    def _malformed(self, exchange: Exchange, principal: Principal | None, message: Malformed) -> None:
+        session = self.sessions.get(exchange.headers.get(_SESSION_KEY, b""))
+        if session is not None and session.principal == principal and not message.answerable:
+            session.deliver(message)  # if it was to be an answer, whoever waits for it learns that it is none
+        exchange.refuse(400, message.error.message, code=message.error.code, id=message.id)
+
+    def _accepted(self, accept: bytes) -> tuple[bool, bool]:
+        found = self._accepts.get(accept)
+        if found is None:
+            kinds = {kind.partition(b";")[0].strip().lower() for kind in accept.split(b",")}
+            found = (
+                not kinds.isdisjoint((b"application/json", b"application/*", b"*/*")),
+                not kinds.isdisjoint((b"text/event-stream", b"text/*", b"*/*")),
+            )
+            if len(self._accepts) >= _REMEMBERED:
+                self._accepts.clear()
+            self._accepts[accept] = found
+        return found
+
+    # --- sessions -------------------------------------------------------------------------------------------------
+
+    def _session(self, exchange: Exchange, principal: Principal | None) -> HttpSession | None:
+        id = exchange.headers.get(_SESSION_KEY)
+        if id is None:
+            exchange.refuse(400, "Mcp-Session-Id is missing: a session begins with initialize")
+            return None
+        session = self.sessions.get(id)
+        if session is None or session.principal != principal:
+            exchange.refuse(404, "There is no such session (any more)", code=-32001)
+            return None
+        return session
+
+    def _new_session(self, exchange: Exchange, principal: Principal | None) -> HttpSession | None:
+        if self.closing or not self._room():
+            why = "the server is shutting down" if self.closing else f"the limit is {self.limits.sessions}"
+            exchange.refuse(503, f"No new session: {why}", headers=[(b"Retry-After", b"10")])
+            return None
+        id = secrets.token_hex(16).encode()
+        session = HttpSession(id, principal, codec=self._codec, limits=self.limits)
+        self.sessions[id] = session
+        exchange.extra = (*exchange.extra, (_SESSION_ID, id))
+        self._nursery.start_soon(self._run, session)
+        return session
+
+    def _room(self) -> bool:
+        if len(self.sessions) < self.limits.sessions:
+            return True
+        oldest = min(self.sessions.values(), key=lambda session: session.seen_at if session.idle else float("inf"))
+        if not oldest.idle or oldest.seen_at > trio.current_time() - _MAKES_ROOM_SECONDS:
+            return False
+        self._end(oldest, "too many sessions: it had been idle for the longest time")
+        return True
+
+    async def _run(self, session: HttpSession) -> None:
+        try:
+            await self._serve(session)
+        except Exception:
+            logger.exception("%r failed", session)
+        finally:
+            self.sessions.pop(session.id, None)
+
+    def _end(self, session: HttpSession, why: str) -> None:
+        self.sessions.pop(session.id, None)  # at once: whoever still names it gets a 404 (C25-129)
+        session.end(why)
+
+    async def settle(self) -> None:
+        """Wait until every request has its answer."""
+        for session in list(self.sessions.values()):
+            await session.settle()
+
+    def end_sessions(self, why: str) -> None:
+        """End them all."""
+        for session in list(self.sessions.values()):
+            self._end(session, why)
+
+    def tick(self, now: float) -> None:
+        """Look after what depends on time: quiet streams, and sessions that nobody uses."""
+        over = now - self.limits.session_idle_seconds
+        for session in list(self.sessions.values()):
+            if session.idle and session.seen_at <= over:
+                self._end(session, "the session was idle for too long")
+            else:
+                session.tick(now)
+
+
+_SESSION_KEY = _SESSION_ID.lower()

@@ -1,0 +1,98 @@
+"""Which names we answer to, and which web pages may talk to us: the defence against DNS rebinding.
+
+A page in a browser can make requests to any address, ours included, once its own name resolves to it. Two headers give
+it away: ``Host`` then has that name, and ``Origin`` the page's. So we answer to names that we know, and to bare IP
+addresses, which nobody can make resolve to something else; and we serve pages of origins that were named, and of this
+machine if we serve this machine only.
+
+Spec: basic/transports "Security Warning" (C25-080 to C25-083).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+__all__ = ["HostRules", "is_loopback"]
+
+_REMEMBERED = 256
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    if host.lower() in ("localhost", "localhost."):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class HostRules:
+    """What a server that listens on `bound` answers to.
+
+    `hosts` are names, with or without a port, or ``*`` for all; `origins` are like ``https://example.org``, or ``*``.
+    """
+
+    def __init__(
+        self, bound: str | None, *, hosts: Collection[str] | None = None, origins: Collection[str] | None = None
+    ) -> None:
+        self._local = bound is None or is_loopback(bound)
+        self._hosts = {host.lower() for host in hosts or ()}
+        self._origins = {origin.lower().rstrip("/") for origin in origins or ()}
+        if bound is not None:
+            self._hosts.add(bound.lower())
+        self._seen: dict[tuple[bytes | None, bytes | None], str | None] = {}
+
+    def objection(self, host: bytes | None, origin: bytes | None) -> str | None:
+        """Why a request with these headers is not served; None if it may be."""
+        key = host, origin
+        if key in self._seen:
+            return self._seen[key]
+        found = self._object(host, origin)
+        if len(self._seen) >= _REMEMBERED:
+            self._seen.clear()
+        self._seen[key] = found
+        return found
+
+    def _object(self, host: bytes | None, origin: bytes | None) -> str | None:
+        name = (host or b"").decode("latin-1").lower()
+        if not self._knows_host(name):
+            return f"This server does not go by the name {name!r} (it can be told to: allowed_hosts)"
+        if origin is not None and not self._knows_origin(origin.decode("latin-1").lower(), name):
+            return f"Pages of {origin.decode('latin-1')!r} may not use this server (they can be let: allowed_origins)"
+        return None
+
+    def _knows_host(self, host: str) -> bool:
+        if "*" in self._hosts or host in self._hosts:
+            return True
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            urlsplit(f"//{host}").port  # noqa: B018 - raises ValueError for what is no port
+        except ValueError:
+            return False
+        if not name:
+            return False
+        if name in self._hosts or f"[{name}]" in self._hosts:
+            return True
+        if name in ("localhost", "localhost."):
+            return self._local
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return address.is_loopback or not self._local
+
+    def _knows_origin(self, origin: str, host: str) -> bool:
+        if "*" in self._origins or origin in self._origins:
+            return True
+        try:
+            parts = urlsplit(origin)
+            name = parts.hostname or ""
+        except ValueError:
+            return False
+        if parts.scheme not in ("http", "https"):
+            return False
+        # A page that came from this very server, or from this machine to a server that is for this machine only.
+        return parts.netloc == host or (self._local and is_loopback(name))

@@ -1,0 +1,54 @@
+"""What each revision wants of HTTP: the facts that differ, as data.
+
+The endpoint and the client look things up here and never compare revisions. `tests/unit/transports/http` holds that
+every revision of the handshake has its row.
+
+Spec: basic/transports "Streamable HTTP" of 2025-03-26, 2025-06-18 and 2025-11-25.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+from ..._shape import Shape
+from ...wire.jsonrpc import Message, Request
+
+__all__ = ["ASSUMED", "LATEST", "PROFILES", "HttpProfile", "opens_session"]
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class HttpProfile(Shape):
+    """HTTP in one revision."""
+
+    revision: str
+    sends_version: bool
+    """Whether the client repeats the revision in ``MCP-Protocol-Version`` (C25-133)."""
+    primes: bool
+    """Whether a stream begins with an empty event that has an id, so that the client can come back (C25-093).
+
+    Clients of older revisions take it for a message.
+    """
+    drop_is_cancel: bool = False
+    """Whether a client that closes the stream of its request takes the request back (C25-103)."""
+
+
+PROFILES: Final = {
+    profile.revision: profile
+    for profile in (
+        HttpProfile(revision="2025-11-25", sends_version=True, primes=True),
+        HttpProfile(revision="2025-06-18", sends_version=True, primes=False),
+        HttpProfile(revision="2025-03-26", sends_version=False, primes=False),
+        HttpProfile(revision="2024-11-05", sends_version=False, primes=False),
+    )
+}
+
+LATEST: Final = PROFILES["2025-11-25"]
+ASSUMED: Final = PROFILES["2025-03-26"]
+"""What is spoken until the handshake, and by whoever says nothing (C25-135)."""
+
+
+def opens_session(message: Message) -> bool:
+    """Whether a message is the one that a session begins with."""
+    return isinstance(message, Request) and message.method == "initialize"

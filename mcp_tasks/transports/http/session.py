@@ -1,0 +1,437 @@
+"""One session of the handshake revisions over HTTP, as a transport: which message goes on which stream.
+
+What the client posts is pushed to whoever serves the session. What goes out belongs to a stream: an answer to the POST
+that asked for it, whatever concerns a request to that request's stream, the rest to a stream that the client keeps
+open. An answer that nothing precedes is plain JSON; otherwise its POST becomes a stream of events. Requests of ours
+for which no stream is open wait for one, they are never dropped; notifications wait too, and give way to newer ones.
+
+A stream outlives its connections for a while, so that the client can come back for what it has missed.
+
+Spec: basic/transports "Streamable HTTP" (C25-085 to C25-121).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+
+import trio
+from attrs import define
+
+from ..._unset import Principal, RequestId
+from ...abc import Inbound, Transport
+from ...codec.messages import MessageCodec
+from ...errors import ConnectionClosed, LimitReached
+from ...limits import HttpLimits
+from ...wire.jsonrpc import ErrorResponse, Message, Notification, Request, Response
+from .exchange import Exchange
+from .profile import ASSUMED, PROFILES, HttpProfile
+from .streams import EventStream, parse_event_id
+
+__all__ = ["HttpSession"]
+
+logger = logging.getLogger("mcp_tasks.http")
+
+_JSON = ((b"Content-Type", b"application/json"),)
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@define(eq=False)
+class _Post:
+    """A request of the client's, and what its answer travels by."""
+
+    exchange: Exchange
+    takes_json: bool
+    takes_events: bool
+    since: float
+    stream: EventStream | None = None
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether something other than the answer can be sent along."""
+        return self.stream is not None or (self.takes_events and self.exchange.open)
+
+
+class HttpSession(Transport):
+    """One client's session; the server's end of it. `id` is what the client names it by."""
+
+    def __init__(self, id: bytes, principal: Principal | None, *, codec: MessageCodec, limits: HttpLimits) -> None:
+        self.id = id
+        self.principal = principal
+        self.profile: HttpProfile = ASSUMED
+        self.opened = False
+        """Whether the handshake has been answered."""
+        self.seen_at = trio.current_time()
+        """When the client last was here, in trio's time."""
+        self._codec = codec
+        self._limits = limits
+        self._take: Callable[[Inbound], None] | None = None
+        self._early: list[Inbound] = []
+        self._posts: dict[RequestId, _Post] = {}
+        self._streams: OrderedDict[str, EventStream] = OrderedDict()  # all that can be come back to
+        self._listening: list[EventStream] = []  # those of GET, the newest last
+        self._count = 0
+        self._waiting: deque[Message] = deque()
+        self._dirty: list[Exchange] = []
+        self._busy: dict[Exchange, None] = {}
+        self._progress = trio.lowlevel.ParkingLot()
+        self._ended = trio.Event()
+        self._why = "the session has ended"
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<HttpSession {self.id[:6].decode()}..., {len(self._posts)} posts, {len(self._listening)} listening>"
+
+    # --- what the client does -------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is going on: no request without its answer, and nobody listening."""
+        return not self._posts and not any(stream.attached for stream in self._listening)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session is over."""
+        return self._ended.is_set()
+
+    def post(self, message: Message, exchange: Exchange, *, takes_json: bool, takes_events: bool) -> None:
+        """Take in a message and answer its POST: a notification or response at once, a request in time."""
+        self.seen_at = trio.current_time()
+        if not isinstance(message, Request):
+            self.deliver(message)
+            exchange.respond(202, ())
+            return
+        if message.id in self._posts:
+            exchange.refuse(400, f"Invalid request: $.id: {message.id!r} is already in use")
+            return
+        if len(self._posts) >= self._limits.session_posts:
+            exchange.refuse(503, f"Too many requests at once, the limit is {self._limits.session_posts}")
+            return
+        post = _Post(exchange, takes_json, takes_events, self.seen_at)
+        self._posts[message.id] = post
+        if self._waiting and post.can_stream:
+            self._send_waiting(self._open(post), requests_only=True)
+        self.deliver(message)
+
+    def listen(self, exchange: Exchange, last_event_id: str | None) -> None:
+        """Answer a GET: with a new stream, or with the rest of the one that `last_event_id` is of."""
+        self.seen_at = trio.current_time()
+        if last_event_id is not None:
+            self._resume(exchange, last_event_id)
+            return
+        if len(self._listening) >= self._limits.session_streams:
+            for stream in self._listening:
+                if not stream.attached:
+                    self._forget(stream)
+                    break
+            else:
+                exchange.refuse(409, f"Too many streams, the limit is {self._limits.session_streams}")
+                return
+        stream = self._new_stream()
+        self._listening.append(stream)
+        self._carry(stream, exchange, None)
+        self._send_waiting(stream, requests_only=False)
+        self._write(exchange)
+
+    def _resume(self, exchange: Exchange, last_event_id: str) -> None:
+        named = parse_event_id(last_event_id)
+        stream = None if named is None else self._streams.get(named[0])
+        if named is None or stream is None:
+            exchange.refuse(400, "There is no such stream (any more) to come back to")
+            return
+        if not self._carry(stream, exchange, named[1]):
+            logger.warning("%r: a client came back too late: some of its events are gone", self)
+        if stream in self._listening:
+            self._send_waiting(stream, requests_only=False)
+        self._write(exchange)
+
+    def deliver(self, message: Inbound) -> None:
+        """Hand a message to whoever serves the session."""
+        if self._take is None:
+            self._early.append(message)
+        else:
+            self._take(message)
+
+    # --- Transport ------------------------------------------------------------------------------------------------
+
+    def push_to(self, take: Callable[[Inbound], None]) -> bool:
+        self._take = take
+        early, self._early = self._early, []
+        for message in early:
+            take(message)
+        return True
+
+    async def receive(self) -> Sequence[Inbound]:
+        await self._ended.wait()
+        raise ConnectionClosed(self._why)
+
+    def speaks(self, revision: str) -> None:
+        self.profile = PROFILES[revision]
+        self.opened = True
+
+    def send(self, message: Message, *, related_to: RequestId | None = None) -> None:
+        if self._closed:
+            raise ConnectionClosed(self._why)
+        if isinstance(message, (Response, ErrorResponse)):
+            self._answer(message, related_to)
+            return
+        data = bytearray()
+        self._codec.encode_into(message, data)
+        stream = self._route(message, related_to)
+        if stream is not None:
+            stream.add(data, lossy=isinstance(message, Notification))
+            self._touched(stream)
+        elif isinstance(message, Request) and self._waiting_requests() >= self._limits.waiting:
+            raise LimitReached("Too many requests wait for the client to listen", "waiting", self._limits.waiting)
+        else:
+            self._waiting.append(message)
+            if len(self._waiting) > self._limits.waiting:
+                self._drop_a_notification()
+
+    def _answer(self, message: Response | ErrorResponse, related_to: RequestId | None) -> None:
+        id = message.id if related_to is None else related_to
+        post = None if id is None else self._posts.get(id)
+        data = bytearray()
+        self._codec.encode_into(message, data)
+        if post is None:
+            logger.debug("%r: nobody waits for the answer to %r", self, id)
+            return
+        assert id is not None
+        del self._posts[id]
+        if not self._posts:
+            self._progress.unpark_all()
+        exchange, stream = post.exchange, post.stream
+        self.seen_at = trio.current_time()
+        if not self.opened:
+            exchange.extra = ()  # there is no session to name
+            self.end("the handshake failed")
+        if stream is None and post.takes_json:
+            exchange.lost = None
+            exchange.respond(200, _JSON, data)
+            self._write(exchange)
+            return
+        if stream is None:
+            if not exchange.open:
+                logger.debug("%r: the client left before the answer to %r", self, id)
+                return
+            stream = self._open(post)
+        carrier = stream.exchange
+        stream.add(data, lossy=False, last=True)
+        stream.touched_at = self.seen_at
+        if carrier is not None:
+            self._write(carrier)
+        self._keep_within_bounds()
+
+    def try_flush(self) -> bool:
+        dirty, self._dirty = self._dirty, []
+        for exchange in dirty:
+            self._write(exchange)
+        return not self._busy
+
+    async def flush(self) -> None:
+        self.try_flush()
+        if self._busy:
+            await self._progress.park()
+
+    @property
+    def backlog(self) -> int:
+        if not self._dirty and not self._busy:
+            return 0
+        return sum(exchange.backlog for exchange in {*self._busy, *self._dirty}) or 1
+
+    def abandon(self, id: RequestId) -> bool:
+        for message in self._waiting:
+            if isinstance(message, Request) and message.id == id and type(message.id) is type(id):
+                self._waiting.remove(message)
+                return True
+        return False
+
+    def reaches(self, related_to: RequestId) -> bool:
+        post = self._posts.get(related_to)
+        if post is None:
+            return False
+        return post.exchange.open if post.stream is None else post.stream.attached
+
+    def drop_stream(self, related_to: RequestId, retry_ms: int | None) -> None:
+        post = self._posts.get(related_to)
+        # A client that was given no event id could not come back.
+        if post is not None and post.can_stream and self.profile.primes:
+            stream = self._open(post)
+            stream.let_go(self._limits.retry_ms if retry_ms is None else retry_ms)
+            stream.touched_at = trio.current_time()
+
+    def leave(self, id: RequestId) -> None:
+        post = self._posts.pop(id, None)
+        if post is None:
+            return
+        if post.stream is not None:
+            self._forget(post.stream)
+        elif post.exchange.open:
+            post.exchange.lost = None
+            post.exchange.respond(202, ())
+            self._write(post.exchange)
+
+    async def settle(self) -> None:
+        """Wait until every request has its answer."""
+        while self._posts:
+            await self._progress.park()
+
+    def end(self, why: str) -> None:
+        """End the session; whoever serves it learns of it from `receive`."""
+        self._why = why
+        self._ended.set()
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.end(self._why)
+            for post in self._posts.values():
+                if post.stream is None and post.exchange.open:
+                    post.exchange.lost = None
+                    post.exchange.refuse(404 if self.opened else 503, f"The request got no answer: {self._why}")
+                    post.exchange.flush()
+            for stream in self._streams.values():
+                stream.let_go()
+            self._posts.clear()
+            self._streams.clear()
+            self._listening.clear()
+            self._waiting.clear()
+            self._dirty.clear()
+            self._busy.clear()
+            self._progress.unpark_all()
+        await trio.lowlevel.checkpoint()
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Keep quiet connections awake, and forget streams that nobody has come back to."""
+        quiet = now - self._limits.keep_alive_seconds
+        for post in list(self._posts.values()):
+            if post.stream is None and post.since <= quiet and post.can_stream:
+                self._open(post)  # the answer takes its time: from now on the client can come back for it
+                self._write(post.exchange)
+        for stream in list(self._streams.values()):
+            if stream.attached:
+                if stream.written_at <= quiet:
+                    stream.written_at = now
+                    stream.stay_awake()
+            elif stream.touched_at <= now - self._limits.resume_seconds and not self._awaited(stream):
+                self._forget(stream)
+
+    def _awaited(self, stream: EventStream) -> bool:
+        # A stream whose answer is still to come stays for as long as its request is being served.
+        return any(post.stream is stream for post in self._posts.values())
+
+    # --- streams --------------------------------------------------------------------------------------------------
+
+    def _route(self, message: Message, related_to: RequestId | None) -> EventStream | None:
+        # A message goes on one stream only (C25-115).
+        if related_to is not None:
+            post = self._posts.get(related_to)
+            if post is not None and post.can_stream:
+                return self._open(post)
+        for stream in reversed(self._listening):
+            if stream.attached:
+                return stream
+        if isinstance(message, Request):
+            for post in reversed(self._posts.values()):
+                if post.can_stream and (post.stream is None or post.stream.attached):
+                    return self._open(post)
+        return None
+
+    def _open(self, post: _Post) -> EventStream:
+        if post.stream is None:
+            post.stream = self._new_stream()
+            self._carry(post.stream, post.exchange, None)
+        return post.stream
+
+    def _new_stream(self) -> EventStream:
+        self._count += 1
+        stream = EventStream(_base36(self._count), keep_bytes=self._limits.replay_bytes, primes=self.profile.primes)
+        self._streams[stream.key] = stream
+        return stream
+
+    def _carry(self, stream: EventStream, exchange: Exchange, after: int | None) -> bool:
+        before = stream.exchange
+        complete = stream.attach(exchange, after)
+        if before is not None:
+            self._busy.pop(before, None)
+        stream.touched_at = stream.written_at = trio.current_time()
+
+        def lost() -> None:
+            self._busy.pop(exchange, None)
+            if stream.exchange is exchange:
+                stream.exchange = None
+                stream.touched_at = self.seen_at = trio.current_time()
+            self._progress.unpark_all()
+
+        exchange.lost = lost
+        self._dirty.append(exchange)
+        return complete
+
+    def _touched(self, stream: EventStream) -> None:
+        exchange = stream.exchange
+        if exchange is not None:
+            stream.written_at = trio.current_time()
+            if not self._dirty or self._dirty[-1] is not exchange:
+                self._dirty.append(exchange)
+
+    def _write(self, exchange: Exchange) -> None:
+        exchange.flush()
+        if exchange.backlog:
+            self._busy[exchange] = None
+            exchange.drained = lambda: self._written(exchange)
+        else:
+            self._busy.pop(exchange, None)
+
+    def _written(self, exchange: Exchange) -> None:
+        self._busy.pop(exchange, None)
+        self._progress.unpark_all()
+
+    def _forget(self, stream: EventStream) -> None:
+        stream.let_go()
+        self._streams.pop(stream.key, None)
+        if stream in self._listening:
+            self._listening.remove(stream)
+
+    def _keep_within_bounds(self) -> None:
+        # Finished streams are kept for clients that come back, the newest for longest.
+        finished = [stream for stream in self._streams.values() if stream.over]
+        size = sum(stream.kept_bytes for stream in finished)
+        while len(finished) > 1 and (len(finished) > self._limits.session_streams or size > self._limits.replay_bytes):
+            oldest = finished.pop(0)
+            size -= oldest.kept_bytes
+            self._forget(oldest)
+
+    # --- what waits -----------------------------------------------------------------------------------------------
+
+    def _waiting_requests(self) -> int:
+        return sum(isinstance(message, Request) for message in self._waiting)
+
+    def _drop_a_notification(self) -> None:
+        for message in self._waiting:
+            if isinstance(message, Notification):
+                self._waiting.remove(message)
+                logger.warning("%r: nobody listens: dropped a %s", self, message.method)
+                return
+
+    def _send_waiting(self, stream: EventStream, *, requests_only: bool) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for message in waiting:
+            if requests_only and not isinstance(message, Request):
+                self._waiting.append(message)
+                continue
+            data = bytearray()
+            self._codec.encode_into(message, data)
+            stream.add(data, lossy=isinstance(message, Notification))
+        self._touched(stream)
+        self.try_flush()
+
+
+def _base36(number: int) -> str:
+    text = ""
+    while number:
+        number, digit = divmod(number, 36)
+        text = _DIGITS[digit] + text
+    return text
