@@ -4,15 +4,20 @@ A `Peer` is one party. Give it tools, resources, prompts, or a model and a user 
 server, `Peer.serve` it to clients, or both. Either side may run the other's requests as tasks. Start with the README.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ._unset import JSON, UNSET, JSONObject, Principal, ProgressToken, RequestId, TaskId, Unset
 from ._version import __version__
-from .abc import Inbound, Transport
+from .abc import Inbound, Transport, Unanswered
 from .clock import Clock
 from .dialects.base import Side
 from .dialects.v2025_11_25 import HANDSHAKE, V2024_11_05, V2025_03_26, V2025_06_18, V2025_11_25
 from .errors import (
     CapabilityMissing,
+    Challenge,
     ConnectionClosed,
+    Forbidden,
+    HttpError,
     InternalError,
     InvalidCursor,
     InvalidParams,
@@ -34,9 +39,10 @@ from .errors import (
     TaskNotFound,
     TaskRefusal,
     ToolError,
+    Unauthorized,
     UrlElicitationRequired,
 )
-from .limits import Limits
+from .limits import HttpClientLimits, HttpLimits, Limits
 from .peer._wait import Progress
 from .peer.connection import Connection
 from .peer.contexts import Context
@@ -66,13 +72,23 @@ __all__ = [
     "V2025_06_18",
     "V2025_11_25",
     "Ask",
+    "Authenticator",
+    "BearerAuth",
     "CapabilityMissing",
+    "Challenge",
     "Clock",
     "Connection",
     "ConnectionClosed",
     "Context",
     "Elicit",
     "ElicitUrl",
+    "Forbidden",
+    "HttpClientLimits",
+    "HttpError",
+    "HttpLimits",
+    "HttpRequest",
+    "HttpServer",
+    "Identity",
     "Inbound",
     "InternalError",
     "InvalidCursor",
@@ -121,10 +137,25 @@ __all__ = [
     "TaskStore",
     "ToolError",
     "Transport",
+    "Unanswered",
+    "Unauthorized",
     "Unset",
     "UrlElicitationRequired",
     "__version__",
     "memory_transport_pair",
+    "open_http",
     "open_stdio",
+    "serve_http",
     "serve_stdio",
 ]
+
+if TYPE_CHECKING:
+    from .http import Authenticator, BearerAuth, HttpRequest, HttpServer, Identity, open_http, serve_http
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import http
+
+        return getattr(http, name)

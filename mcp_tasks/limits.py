@@ -11,7 +11,7 @@ from attrs.validators import ge, gt
 
 from ._shape import Shape
 
-__all__ = ["HttpLimits", "Limits"]
+__all__ = ["HttpClientLimits", "HttpLimits", "Limits"]
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -93,3 +93,27 @@ class HttpLimits(Shape):
     """After how long a quiet stream gets a comment, and an answer that takes its time becomes a stream."""
     grace_seconds: float = field(default=5.0, validator=gt(0))
     """How long a server that shuts down waits for the requests it is serving."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class HttpClientLimits(Shape):
+    """The limits of one HTTP client. Times are seconds; how long to wait for answers is up to trio's deadlines."""
+
+    requests: int = field(default=128, validator=gt(0))
+    """Requests that are under way at once; more wait. Answers and notifications of ours never do."""
+    idle_connections: int = field(default=32, validator=gt(0))
+    """Connections that are kept for later requests."""
+    idle_seconds: float = field(default=30.0, validator=gt(0))
+    """How long they are."""
+    connect_seconds: float = field(default=30.0, validator=gt(0))
+    """How long it may take to get a connection, TLS included."""
+    notify_seconds: float = field(default=30.0, validator=gt(0))
+    """How long the server may take to accept a notification or an answer of ours."""
+    header_bytes: int = field(default=64 * 1024, validator=gt(0))
+    """The head of one answer."""
+    resume_attempts: int = field(default=8, validator=gt(0))
+    """How often in a row we come back in vain to a stream that was cut; each success starts the count anew."""
+    retry_seconds: float = field(default=1.0, validator=gt(0))
+    """When we come back to a stream, if the server did not say; doubled after each attempt in vain, up to a minute."""
+    close_seconds: float = field(default=2.0, validator=gt(0))
+    """How long it may take to tell the server that the session is over."""

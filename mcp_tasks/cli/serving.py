@@ -11,14 +11,17 @@ import os
 import signal
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
 from ..peer._wait import servants
 from ..peer.peer import Peer
-from ..serve import serve_http, serve_stdio
-from ..transports.http.server import HttpServer
+from ..serve import serve_stdio
 from .exits import Exit, Trouble
+
+if TYPE_CHECKING:
+    from ..http import HttpServer
 
 __all__ = ["load_peer", "serve"]
 
@@ -62,6 +65,8 @@ async def _serve_until_signal(peer: Peer, address: tuple[str, int] | None) -> in
                 if address is None:
                     await serve_stdio(peer)
                 else:
+                    from ..http import serve_http  # not before it is needed: it takes its time
+
                     host, port = address
                     server = await nursery.start(partial(serve_http, peer, host=host, port=port))
                     print(f"mcp-tasks: {peer.info.name} is served at {server.url}", file=sys.stderr, flush=True)

@@ -68,7 +68,7 @@ class RequestReader:
     def feed(self, data: bytes | bytearray) -> None:
         """Take the next bytes; none means that no more come."""
         try:
-            self._h11.receive_data(data)
+            self._h11.receive_data(bytes(data))
         except RuntimeError:
             pass  # more after the end: h11 has it on record that the connection is over
 

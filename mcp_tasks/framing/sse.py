@@ -97,6 +97,12 @@ class EventDecoder:
             self._scanned = 0
         return events
 
+    def resumed(self) -> EventDecoder:
+        """A decoder for the next connection of the same stream."""
+        fresh = EventDecoder(self._limit)
+        fresh.last_id, fresh.retry_ms = self.last_id, self.retry_ms
+        return fresh
+
     def _field(self, line: bytes) -> None:
         name, colon, value = line.partition(b":")
         if colon and value[:1] == b" ":

@@ -118,7 +118,7 @@ class Caller:
     def _take_back(self, id: RequestId, cancellable: bool, orphaned: Callable[[JSONObject], None] | None) -> None:
         if not self._session.withdraw(id) or self._session.closed:
             return
-        if self._connection.abandon(id) or not cancellable:
+        if self._connection.transport.abandon(id) or not cancellable:
             return
         if orphaned is not None:
             self._orphans[id] = orphaned

@@ -14,7 +14,6 @@ Spec: basic/lifecycle, basic/utilities.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +54,7 @@ from ..wire.utilities import LoggingLevel
 from ._wait import Bell, OnProgress
 from .calls import Caller, Pending
 from .handles import SavedTask, TaskHandle
+from .notices import Notices
 from .service import Served, Service
 from .verbs import Verbs
 
@@ -116,7 +116,8 @@ class Connection(Verbs):
         self.subscriptions: set[str] = set()
         self.caller = Caller(self)
         self._transient = transient
-        self._transport = transport
+        self.transport = transport
+        """What carries the messages; ours, and closed with the connection."""
         self.workers = Workers(nursery, write_now=self.write_now)
         """Who does what the other side asks for."""
         self._service = Service(self)
@@ -130,8 +131,7 @@ class Connection(Verbs):
         self._idle = Bell()
         self._dirty = Bell()
         self._drained = trio.lowlevel.ParkingLot()
-        self._notices: deque[Told] = deque()
-        self._noticed = Bell()
+        self._notices = Notices(self)
         self._log_level = "info"
 
     def __repr__(self) -> str:
@@ -167,11 +167,11 @@ class Connection(Verbs):
     async def run(self) -> None:
         """Read and write until the connection ends. Returns then; raises nothing of the other side's doing."""
         self.nursery.start_soon(self._write)
-        self.nursery.start_soon(self._notify)
-        self._transport.push_to(self._take)
+        self.nursery.start_soon(self._notices.run)
+        self.transport.push_to(self._take)
         try:
             while not self.closed:
-                batch = await self._transport.receive()
+                batch = await self.transport.receive()
                 for message in batch:
                     self._take(message)
                 if self.crowded and any(isinstance(message, Request) for message in batch):
@@ -202,7 +202,7 @@ class Connection(Verbs):
         self.their_info = answer.server_info
         self.instructions = None if answer.instructions is UNSET else answer.instructions
         self.opened = True
-        self._transport.speaks(self.dialect.revision)
+        self.transport.speaks(self.dialect.revision)
         self._ready.set()
         await self.notify("notifications/initialized")
 
@@ -215,7 +215,7 @@ class Connection(Verbs):
         self.their_info = asked.info
         self._announce()
         self.opened = True
-        self._transport.speaks(self.dialect.revision)
+        self.transport.speaks(self.dialect.revision)
         return self.dialect.lower_result(
             "initialize",
             InitializeResult(
@@ -269,7 +269,7 @@ class Connection(Verbs):
                     await self._flush_rest()
             finally:
                 try:
-                    await self._transport.aclose()
+                    await self.transport.aclose()
                 finally:
                     self._ended.set()
 
@@ -281,9 +281,9 @@ class Connection(Verbs):
             logger.exception("%r: its tasks could not be forgotten", self)
 
     async def _flush_rest(self) -> None:
-        while self._transport.backlog:
+        while self.transport.backlog:
             try:
-                await self._transport.flush()
+                await self.transport.flush()
             except trio.BusyResourceError:
                 await self._drained.park()  # the writer is at it
             except ConnectionClosed:
@@ -312,7 +312,7 @@ class Connection(Verbs):
     @property
     def crowded(self) -> bool:
         """Whether the other side has left so much unread that senders wait."""
-        return self._transport.backlog > self.limits.backlog_bytes
+        return self.transport.backlog > self.limits.backlog_bytes
 
     def post(self, message: Message, related_to: RequestId | None = None, *, written: bool = True) -> None:
         """Queue a message. Raises `ConnectionClosed`, and TypeError or ValueError for what is no JSON.
@@ -321,22 +321,22 @@ class Connection(Verbs):
         """
         if self.session.closed:
             raise ConnectionClosed(self._why)
-        self._transport.send(message, related_to=related_to)
+        self.transport.send(message, related_to=related_to)
         if written:
             self._dirty.ring()
-        if self._transport.backlog > self.limits.max_backlog_bytes:
-            logger.warning("%r: the other side does not read: %d bytes wait", self, self._transport.backlog)
+        if self.transport.backlog > self.limits.max_backlog_bytes:
+            logger.warning("%r: the other side does not read: %d bytes wait", self, self.transport.backlog)
             self._end("the other side does not read")
             self.nursery.start_soon(self.aclose)
 
     def write_now(self) -> None:
         """Write what is queued as far as that goes without waiting, and the rest soon."""
-        if self._transport.backlog and not self._transport.try_flush():
+        if self.transport.backlog and not self.transport.try_flush():
             self._dirty.ring()
 
     def write_soon(self) -> None:
         """Have the writer write what is queued, once it runs."""
-        if self._transport.backlog:
+        if self.transport.backlog:
             self._dirty.ring()
 
     async def drained(self) -> None:
@@ -349,9 +349,9 @@ class Connection(Verbs):
         try:
             while not self.closed:
                 await self._dirty.wait()
-                while self._transport.backlog:
+                while self.transport.backlog:
                     try:
-                        await self._transport.flush()
+                        await self.transport.flush()
                     finally:
                         self._drained.unpark_all()
         except ConnectionClosed as closed:
@@ -398,7 +398,7 @@ class Connection(Verbs):
                 self.caller.progressed(notice)
             case Withdrawn(id, reason):
                 job = self.session.abandon(id)
-                self._transport.leave(id)
+                self.transport.leave(id)
                 if job is not None:
                     logger.debug("%r: request %r was cancelled: %s", self, id, reason)
                     job.cancel()
@@ -419,27 +419,7 @@ class Connection(Verbs):
     def _tell(self, notice: Told) -> None:
         if notice.method == "notifications/tools/list_changed":
             self.forget_tools()
-        if notice.method not in self.peer.table.notifications:
-            return
-        if len(self._notices) >= self.limits.notices:
-            dropped = self._notices.popleft()
-            logger.warning("%r: its handlers are too slow: dropped a %s", self, dropped.method)
-        self._notices.append(notice)
-        self._noticed.ring()
-
-    async def _notify(self) -> None:
-        # One after the other, so that they are handled in the order in which they were sent.
-        while True:
-            await self._noticed.wait()
-            while self._notices:
-                notice = self._notices.popleft()
-                handler = self.peer.table.notifications.get(notice.method)
-                if handler is None:
-                    continue
-                try:
-                    await handler(self, notice.params)
-                except Exception:
-                    logger.exception("%r: the handler of %s failed", self, notice.method)
+        self._notices.put(notice)
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
@@ -557,18 +537,6 @@ class Connection(Verbs):
     def is_serving(self, id: RequestId) -> bool:
         """Whether that request of theirs still wants an answer."""
         return id in self.session.served
-
-    def reaches(self, related_to: RequestId) -> bool:
-        """Whether what is sent on behalf of that request of theirs reaches somebody now."""
-        return not self.closed and self._transport.reaches(related_to)
-
-    def abandon(self, id: RequestId) -> bool:
-        """The answer to our request is no longer waited for; True if it has not left."""
-        return self._transport.abandon(id)
-
-    def drop_stream(self, related_to: RequestId, retry_ms: int | None) -> None:
-        """Have the other side come back later for what is sent on behalf of that request."""
-        self._transport.drop_stream(related_to, retry_ms)
 
     def task_home(self) -> Workers:
         """Where the tasks of this connection's requestor live: as long as the requestor can come back."""

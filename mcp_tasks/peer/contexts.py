@@ -274,7 +274,7 @@ class Context:
         """
         related_to = self._delivery.related_to
         if related_to is not None and not self._delivery.latest.closed:
-            self._delivery.latest.drop_stream(related_to, None if retry is None else round(retry * 1000))
+            self._delivery.latest.transport.drop_stream(related_to, None if retry is None else round(retry * 1000))
         await trio.lowlevel.checkpoint()
 
     # --- asking ---------------------------------------------------------------------------------------------------

@@ -33,7 +33,9 @@ class _Asking:
 
     def lost(self) -> bool:
         """Whether it went where nobody reads any more."""
-        return self.related_to is not None and not self.connection.reaches(self.related_to)
+        if self.related_to is None:
+            return False
+        return self.connection.closed or not self.connection.transport.reaches(self.related_to)
 
 
 class Link:

@@ -121,4 +121,3 @@ def parse_challenges(header: str) -> list[Challenge]:
 def challenge_headers(challenges: Collection[Challenge]) -> list[tuple[bytes, bytes]]:
     """The ``WWW-Authenticate`` headers for these challenges."""
     return [(b"WWW-Authenticate", lower_challenge(challenge)) for challenge in challenges]
-

@@ -98,9 +98,7 @@ class _H11Exchange(Exchange):
             self.keeps_alive = False
         if self.extra:
             headers = (*headers, *self.extra)
-        self._connection.write(
-            head(status, headers, length=length, keeps_alive=self.keeps_alive, chunks=self._chunks)
-        )
+        self._connection.write(head(status, headers, length=length, keeps_alive=self.keeps_alive, chunks=self._chunks))
 
     def _finish(self) -> None:
         self.finished = True

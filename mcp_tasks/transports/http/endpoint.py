@@ -19,7 +19,7 @@ from ..._unset import Principal
 from ...codec.messages import MessageCodec
 from ...errors import Forbidden, Unauthorized
 from ...limits import HttpLimits, Limits
-from ...wire.jsonrpc import Malformed, Message
+from ...wire.jsonrpc import Malformed
 from .auth import Authenticator, challenge_headers
 from .exchange import Exchange
 from .hosts import HostRules

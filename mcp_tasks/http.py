@@ -1,0 +1,123 @@
+"""The front doors over HTTP: serve peers, open a server that is a URL; and the names that go with them.
+
+`mcp_tasks` hands these names on, and imports this module when one of them is first asked for: a server on standard
+streams starts the sooner for it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import trio
+
+from .limits import HttpClientLimits, HttpLimits, Limits
+from .peer._wait import servants
+from .peer.peer import Peer
+from .transports.http.auth import Authenticator, BearerAuth, Identity
+from .transports.http.client import Auth, HttpClientTransport
+from .transports.http.endpoint import Endpoint, ServeSession
+from .transports.http.exchange import HttpRequest
+from .transports.http.hosts import HostRules
+from .transports.http.pool import HttpPool, Url
+from .transports.http.server import HttpServer
+from .transports.http.session import HttpSession
+
+__all__ = [
+    "Authenticator",
+    "BearerAuth",
+    "HttpRequest",
+    "HttpServer",
+    "Identity",
+    "open_http",
+    "serve_http",
+]
+
+ANONYMOUS = "anonymous"
+"""Who owns the tasks of requestors that do not say who they are: whoever knows a task's id may have it."""
+
+
+async def serve_http(
+    peer: Peer | Mapping[str, Peer],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    path: str = "/mcp",
+    ssl_context: ssl.SSLContext | None = None,
+    auth: Authenticator | None = None,
+    allowed_hosts: Collection[str] | None = None,
+    allowed_origins: Collection[str] | None = None,
+    limits: HttpLimits | None = None,
+    task_status: trio.TaskStatus[HttpServer] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Be a server over HTTP, for any number of clients, until cancelled or until `HttpServer.aclose` is called.
+
+    ``server = await nursery.start(partial(serve_http, peer, port=8000))`` returns once it listens; `HttpServer.url`
+    is where. Several peers can be served under several paths: ``serve_http({"/a": one, "/b": another})``.
+
+    It listens on this machine only unless `host` says otherwise, answers to the names in `allowed_hosts` besides its
+    own address, and serves web pages of `allowed_origins` besides those of this machine; ``"*"`` lets everything pass.
+    With `auth`, tasks and sessions belong to whom it names; without, tasks belong to whoever knows their ids, and
+    cannot be listed. Tasks live as long as the server does, or as the block ``async with peer:`` if there is one
+    around it. Raises OSError if it cannot listen. Cancelled, it ends all connections and tasks at once; `aclose` lets
+    requests be answered first.
+    """
+    peers = {path: peer} if isinstance(peer, Peer) else dict(peer)
+    limits = HttpLimits() if limits is None else limits
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    async with AsyncExitStack() as stack:
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
+        for one in {id(one): one for one in peers.values()}.values():
+            if one.home is None:
+                await stack.enter_async_context(one)
+        nursery = await stack.enter_async_context(servants())
+        hosts = HostRules(host, hosts=allowed_hosts, origins=allowed_origins)
+        endpoints = {
+            where: Endpoint(_sessions_of(one), nursery, hosts=hosts, auth=auth, limits=one.limits, http_limits=limits)
+            for where, one in peers.items()
+        }
+        server = HttpServer(endpoints, nursery, limits)
+        nursery.start_soon(server.keep_time)
+        await server.listen(listeners, ssl_context=ssl_context, task_status=task_status)
+
+
+def _sessions_of(peer: Peer) -> ServeSession:
+    async def serve(session: HttpSession) -> None:
+        known = session.principal is not None
+        await peer.serve(session, principal=session.principal or ANONYMOUS, identified=known)
+
+    return serve
+
+
+@asynccontextmanager
+async def open_http(
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    auth: str | Auth | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    limits: Limits | None = None,
+    http_limits: HttpClientLimits | None = None,
+    trust_env: bool = True,
+) -> AsyncIterator[HttpClientTransport]:
+    """Open a server that is an http or https URL: ``async with open_http(url) as transport``, for `Peer.connect`.
+
+    `headers` go with every request. `auth` is a bearer token, or an async function that returns one and is asked for
+    each request. TLS is verified, by `ssl_context` if there is one. Proxies are those of the environment
+    (``HTTPS_PROXY``, ``NO_PROXY`` and so on) unless `trust_env` is false. Raises `LocalProtocolError` for what is no
+    URL; that a server cannot be reached, or wants to know who we are (`Unauthorized`, `Forbidden`), is raised by
+    whatever is asked of it. A call that fails so leaves the connection as it is: the next may do better.
+    """
+    where = Url(url)
+    http_limits = HttpClientLimits() if http_limits is None else http_limits
+    pool = HttpPool(where, ssl_context=ssl_context, limits=http_limits, trust_env=trust_env)
+    async with servants() as nursery:
+        transport = HttpClientTransport(
+            where, pool, nursery, headers=headers, auth=auth, limits=limits, http_limits=http_limits
+        )
+        try:
+            yield transport
+        finally:
+            await transport.aclose()
