@@ -142,6 +142,7 @@ __all__ = [
     "Unset",
     "UrlElicitationRequired",
     "__version__",
+    "asgi_app",
     "memory_transport_pair",
     "open_http",
     "open_stdio",
@@ -150,7 +151,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .http import Authenticator, BearerAuth, HttpRequest, HttpServer, Identity, open_http, serve_http
+    from .http import Authenticator, BearerAuth, HttpRequest, HttpServer, Identity, asgi_app, open_http, serve_http
 else:
 
     def __getattr__(name: str) -> Any:

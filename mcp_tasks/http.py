@@ -12,16 +12,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
+from .errors import LocalProtocolError
 from .limits import HttpClientLimits, HttpLimits, Limits
 from .peer._wait import servants
 from .peer.peer import Peer
+from .transports.http.asgi import AsgiEndpoints
 from .transports.http.auth import Authenticator, BearerAuth, Identity
 from .transports.http.client import Auth, HttpClientTransport
 from .transports.http.endpoint import Endpoint, ServeSession
 from .transports.http.exchange import HttpRequest
 from .transports.http.hosts import HostRules
 from .transports.http.pool import HttpPool, Url
-from .transports.http.server import HttpServer
+from .transports.http.server import HttpServer, keep_time
 from .transports.http.session import HttpSession
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "HttpRequest",
     "HttpServer",
     "Identity",
+    "asgi_app",
     "open_http",
     "serve_http",
 ]
@@ -63,24 +66,75 @@ async def serve_http(
     around it. Raises OSError if it cannot listen. Cancelled, it ends all connections and tasks at once; `aclose` lets
     requests be answered first.
     """
-    peers = {path: peer} if isinstance(peer, Peer) else dict(peer)
     limits = HttpLimits() if limits is None else limits
+    hosts = HostRules(host, hosts=allowed_hosts, origins=allowed_origins)
+    peers = _by_path(peer, path)
     listeners = await trio.open_tcp_listeners(port, host=host)
     async with AsyncExitStack() as stack:
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
-        for one in {id(one): one for one in peers.values()}.values():
-            if one.home is None:
-                await stack.enter_async_context(one)
-        nursery = await stack.enter_async_context(servants())
-        hosts = HostRules(host, hosts=allowed_hosts, origins=allowed_origins)
-        endpoints = {
-            where: Endpoint(_sessions_of(one), nursery, hosts=hosts, auth=auth, limits=one.limits, http_limits=limits)
-            for where, one in peers.items()
-        }
+        nursery, endpoints = await stack.enter_async_context(_opened(peers, hosts, auth, limits))
         server = HttpServer(endpoints, nursery, limits)
         nursery.start_soon(server.keep_time)
         await server.listen(listeners, ssl_context=ssl_context, task_status=task_status)
+
+
+def asgi_app(
+    peer: Peer | Mapping[str, Peer],
+    *,
+    path: str = "/mcp",
+    auth: Authenticator | None = None,
+    allowed_hosts: Collection[str] | None = None,
+    allowed_origins: Collection[str] | None = None,
+    limits: HttpLimits | None = None,
+) -> AsgiEndpoints:
+    """The same as an ASGI application, for a server that runs trio and sends lifespan events, such as Hypercorn.
+
+    Everything is as with `serve_http` but listening, TLS, slow clients and the number of connections, which are the
+    ASGI server's business. It answers to this machine's names and those in `allowed_hosts`.
+    """
+    limits = HttpLimits() if limits is None else limits
+    hosts = HostRules(None, hosts=allowed_hosts, origins=allowed_origins)
+    peers = _by_path(peer, path)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[dict[bytes, Endpoint]]:
+        async with _opened(peers, hosts, auth, limits) as (nursery, endpoints):
+            nursery.start_soon(keep_time, endpoints.values(), limits)
+            yield endpoints
+
+    return AsgiEndpoints(opened, limits)
+
+
+def _by_path(peer: Peer | Mapping[str, Peer], path: str) -> Mapping[str, Peer]:
+    peers = {path: peer} if isinstance(peer, Peer) else dict(peer)
+    for one in peers:
+        if not one.startswith("/"):
+            raise LocalProtocolError(f"a path begins with a slash, not {one!r}")
+    if not peers:
+        raise LocalProtocolError("there is no peer to serve")
+    return peers
+
+
+@asynccontextmanager
+async def _opened(
+    peers: Mapping[str, Peer], hosts: HostRules, auth: Authenticator | None, limits: HttpLimits
+) -> AsyncIterator[tuple[trio.Nursery, dict[bytes, Endpoint]]]:
+    # Where tasks live, then where sessions do: sessions end first.
+    async with AsyncExitStack() as stack:
+        for peer in {id(peer): peer for peer in peers.values()}.values():
+            if peer.home is None:
+                await stack.enter_async_context(peer)
+        nursery = await stack.enter_async_context(servants())
+        yield (
+            nursery,
+            {
+                path.encode(): Endpoint(
+                    _sessions_of(peer), nursery, hosts=hosts, auth=auth, limits=peer.limits, http_limits=limits
+                )
+                for path, peer in peers.items()
+            },
+        )
 
 
 def _sessions_of(peer: Peer) -> ServeSession:

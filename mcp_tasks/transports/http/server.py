@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import trio
@@ -17,7 +17,7 @@ from ...limits import HttpLimits
 from .connection import HttpConnection
 from .endpoint import Endpoint
 
-__all__ = ["HttpServer"]
+__all__ = ["HttpServer", "keep_time"]
 
 logger = logging.getLogger("mcp_tasks.http")
 
@@ -28,8 +28,8 @@ _LAST_SECONDS = 1.0  # for what is written at the very end
 class HttpServer:
     """Serves endpoints, by their paths, on streams. Made within a nursery that all of its tasks live in."""
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], nursery: trio.Nursery, limits: HttpLimits) -> None:
-        self.endpoints = {path.encode(): endpoint for path, endpoint in endpoints.items()}
+    def __init__(self, endpoints: Mapping[bytes, Endpoint], nursery: trio.Nursery, limits: HttpLimits) -> None:
+        self.endpoints = endpoints
         self.connections: set[HttpConnection] = set()
         """Those that are open now."""
         self.address: tuple[str, int] = ("", 0)
@@ -101,23 +101,7 @@ class HttpServer:
 
     async def keep_time(self) -> None:
         """End what has taken too long; runs until it is cancelled."""
-        limits = self._limits
-        shortest = min(
-            limits.request_seconds,
-            limits.idle_seconds,
-            limits.stall_seconds,
-            limits.session_idle_seconds,
-            limits.resume_seconds,
-            limits.keep_alive_seconds,
-        )
-        while True:
-            await trio.sleep(min(shortest / 4, 5.0))
-            now = trio.current_time()
-            for connection in list(self.connections):
-                if connection.deadline <= now:
-                    connection.time_out()
-            for endpoint in self.endpoints.values():
-                endpoint.tick(now)
+        await keep_time(self.endpoints.values(), self._limits, self.connections)
 
     async def wait_closed(self) -> None:
         """Wait until it has been closed."""
@@ -150,6 +134,28 @@ class HttpServer:
                 for connection in list(self.connections):
                     connection.close()
                 self._closed.set()
+
+
+async def keep_time(
+    endpoints: Collection[Endpoint], limits: HttpLimits, connections: Collection[HttpConnection] = ()
+) -> None:
+    """End what has taken too long; runs until it is cancelled."""
+    shortest = min(
+        limits.request_seconds,
+        limits.idle_seconds,
+        limits.stall_seconds,
+        limits.session_idle_seconds,
+        limits.resume_seconds,
+        limits.keep_alive_seconds,
+    )
+    while True:
+        await trio.sleep(min(shortest / 4, 5.0))
+        now = trio.current_time()
+        for connection in list(connections):
+            if connection.deadline <= now:
+                connection.time_out()
+        for endpoint in endpoints:
+            endpoint.tick(now)
 
 
 def _name(stream: trio.SocketStream) -> str:
