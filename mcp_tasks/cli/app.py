@@ -25,8 +25,8 @@ from .serving import serve as run_server
 __all__ = ["app", "run"]
 
 _EPILOGUE = """\
-SERVER is a command line ("python server.py"), or a name from an mcpServers JSON file. A command of several words may \
-also stand at the end, after --.
+SERVER is a command line ("python server.py"), a URL ("https://example.org/mcp"), or a name from an mcpServers JSON \
+file. A command of several words may also stand at the end, after --.
 
 Exit codes: 0 ok; 1 the tool or task failed; 2 wrong usage; 3 no connection, or the server broke the protocol; \
 4 timed out; 5 the task was cancelled; 6 detached; 130 interrupted.
@@ -96,7 +96,7 @@ def tools(server: str, *, common: Common = _DEFAULTS) -> int:
     Parameters
     ----------
     server
-        A command line, or a name from the configuration.
+        A command line, a URL, or a name from the configuration.
     """
     return common.run(server, calls.list_tools)
 
@@ -120,7 +120,7 @@ def call(
     Parameters
     ----------
     server
-        A command line, or a name from the configuration.
+        A command line, a URL, or a name from the configuration.
     tool
         The tool's name.
     arguments

@@ -1,7 +1,8 @@
-"""What SERVER means on the command line: a command, or a name from a file of `mcpServers`; and connecting to it.
+"""What SERVER means on the command line: a command, a URL, or a name from a file of `mcpServers`; and connecting to it.
 
 The file is the one that MCP hosts share: ``{"mcpServers": {NAME: {"command": ..., "args": [...], "env": {...}, "cwd":
-...}}}``, with ``${VAR}`` and ``${VAR:-default}`` taken from our environment. A command that somebody has just typed
+...}}}`` or ``{NAME: {"url": ..., "headers": {...}}}``, with ``${VAR}`` and ``${VAR:-default}`` taken from our
+environment. A command that somebody has just typed
 inherits that environment, as it would from a shell; one from a file gets only harmless names and what its `env` says.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 import trio
 from attrs import field, frozen
 
+from ..abc import Transport
 from ..errors import RequestFailed
 from ..peer._wait import servants
 from ..peer.connection import Connection
@@ -28,7 +30,7 @@ from ..transports.stdio import DEFAULT_ENV
 from .display import Display
 from .exits import Exit, Trouble
 
-__all__ = ["ServerCommand", "connected", "expand", "find_server"]
+__all__ = ["ServerCommand", "ServerUrl", "connected", "expand", "find_server"]
 
 HANDSHAKE_SECONDS = 30.0
 """How long a server may take to start and shake hands."""
@@ -48,14 +50,23 @@ class ServerCommand:
     inherit_env: Collection[str] | None = None
 
 
-def find_server(given: str, config: Path | None = None) -> ServerCommand:
-    """The server that was meant: a name from a file, else a command line. Raises `Trouble`."""
+@frozen(kw_only=True)
+class ServerUrl:
+    """Where a server is on the web."""
+
+    name: str
+    url: str
+    headers: Mapping[str, str] = field(factory=dict)
+
+
+def find_server(given: str, config: Path | None = None) -> ServerCommand | ServerUrl:
+    """The server that was meant: a name from a file, else a URL, else a command line. Raises `Trouble`."""
     for path in [config] if config is not None else _usual_files():
         servers = _servers(path)
         if given in servers:
             return _configured(given, servers[given], path)
-    if "://" in given.split(" ", 1)[0]:
-        raise Trouble(f"{given}: servers are commands for now; HTTP is not offered yet", Exit.USAGE)
+    if given.startswith(("http://", "https://")):
+        return ServerUrl(name=given, url=given)
     try:
         words = shlex.split(given)
     except ValueError as error:
@@ -85,12 +96,25 @@ def _servers(path: Path) -> dict[str, Any]:
     return servers
 
 
-def _configured(name: str, entry: Any, path: Path) -> ServerCommand:
+def _configured(name: str, entry: Any, path: Path) -> ServerCommand | ServerUrl:
     where = f"{path}: $.mcpServers.{name}"
     if not isinstance(entry, dict):
         raise Trouble(f"{where}: expected an object", Exit.USAGE)
+
+    def expanded(text: str) -> str:
+        try:
+            return expand(text, os.environ)
+        except KeyError as missing:
+            raise Trouble(f"{where}: the environment has no {missing.args[0]}", Exit.USAGE) from None
+
     if "url" in entry and "command" not in entry:
-        raise Trouble(f"{where}: servers are commands for now; HTTP is not offered yet", Exit.USAGE)
+        url, headers = entry["url"], entry.get("headers")
+        headers = {} if headers is None else headers
+        if not isinstance(url, str) or not url:
+            raise Trouble(f"{where}.url: expected a string", Exit.USAGE)
+        if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+            raise Trouble(f"{where}.headers: expected an object of strings", Exit.USAGE)
+        return ServerUrl(name=name, url=expanded(url), headers={key: expanded(value) for key, value in headers.items()})
     command, args, env, cwd = (entry.get(key) for key in ("command", "args", "env", "cwd"))
     args = [] if args is None else args
     env = {} if env is None else env
@@ -102,13 +126,6 @@ def _configured(name: str, entry: Any, path: Path) -> ServerCommand:
         raise Trouble(f"{where}.env: expected an object of strings", Exit.USAGE)
     if not (cwd is None or isinstance(cwd, str)):
         raise Trouble(f"{where}.cwd: expected a string", Exit.USAGE)
-
-    def expanded(text: str) -> str:
-        try:
-            return expand(text, os.environ)
-        except KeyError as missing:
-            raise Trouble(f"{where}: the environment has no {missing.args[0]}", Exit.USAGE) from None
-
     return ServerCommand(
         name=name,
         command=[expanded(command), *map(expanded, args)],
@@ -131,29 +148,41 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def connected(peer: Peer, server: ServerCommand, display: Display) -> AsyncIterator[Connection]:
-    """Start a server and connect to it; its stderr is shown in dim on a terminal, else it is ours.
+async def connected(peer: Peer, server: ServerCommand | ServerUrl, display: Display) -> AsyncIterator[Connection]:
+    """Connect to a server, after starting it if it is a command.
 
-    Raises `Trouble` if there is no handshake in `HANDSHAKE_SECONDS`, and what `open_stdio` and `Peer.connect` raise.
+    Raises `Trouble` if there is no handshake in `HANDSHAKE_SECONDS`, and what `Peer.connect` raises.
     """
-    async with _stderr(display) as stderr:
-        starting = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_SECONDS)
-        with starting:
-            try:
-                async with (
-                    open_stdio(
-                        server.command, env=server.env, inherit_env=server.inherit_env, cwd=server.cwd, stderr=stderr
-                    ) as transport,
-                    peer.connect(transport) as connection,
-                ):
-                    starting.deadline = float("inf")
-                    yield connection
-            except RequestFailed as refused:
-                if starting.deadline == float("inf"):
-                    raise
-                raise Trouble(f"{server.name} refused the handshake: {refused}", Exit.SERVER) from refused
+    starting = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_SECONDS)
+    with starting:
+        try:
+            async with _transport(server, display) as transport, peer.connect(transport) as connection:
+                starting.deadline = float("inf")
+                yield connection
+        except RequestFailed as refused:
+            if starting.deadline == float("inf"):
+                raise
+            raise Trouble(f"{server.name} refused the handshake: {refused}", Exit.SERVER) from refused
     if starting.cancelled_caught:
         raise Trouble(f"{server.name} did not answer within {HANDSHAKE_SECONDS:g} seconds", Exit.TIMEOUT)
+
+
+@asynccontextmanager
+async def _transport(server: ServerCommand | ServerUrl, display: Display) -> AsyncIterator[Transport]:
+    if isinstance(server, ServerUrl):
+        from ..http import open_http  # not before it is needed: it takes its time
+
+        async with open_http(server.url, headers=server.headers) as transport:
+            yield transport
+        return
+    # Its stderr is shown in dim on a terminal, else it is ours.
+    async with (
+        _stderr(display) as stderr,
+        open_stdio(
+            server.command, env=server.env, inherit_env=server.inherit_env, cwd=server.cwd, stderr=stderr
+        ) as process,
+    ):
+        yield process
 
 
 @asynccontextmanager

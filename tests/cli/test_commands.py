@@ -113,12 +113,11 @@ def test_call_json() -> None:
     [
         ("no-such-program-anywhere", "cannot start"),
         (f"{COMMAND[0]} -c 'import sys; sys.exit(3)'", "exited with status 3"),
-        ("https://example.org/mcp", "HTTP is not offered yet"),
     ],
 )
 def test_no_server(server: str, err: str) -> None:
     done = run("tools", server)
-    assert done.returncode == (Exit.USAGE if "HTTP" in err else Exit.SERVER)
+    assert done.returncode == Exit.SERVER
     assert err in done.stderr
     assert len(done.stderr.splitlines()) == 1
 

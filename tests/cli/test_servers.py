@@ -61,7 +61,9 @@ def test_the_order_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"command": "x", "env": {"A": 1}}, "env: expected an object of strings"),
         ({"command": "x", "cwd": 1}, "cwd: expected a string"),
         ({"command": "${NOWHERE}"}, "the environment has no NOWHERE"),
-        ({"url": "https://example.org"}, "HTTP is not offered yet"),
+        ({"url": 5}, "url: expected a string"),
+        ({"url": "https://example.org", "headers": {"A": 1}}, "headers: expected an object of strings"),
+        ({"url": "https://example.org/${NOWHERE}"}, "the environment has no NOWHERE"),
     ],
 )
 def test_wrong_entries(entry: object, said: str) -> None:
@@ -78,7 +80,6 @@ def test_wrong_servers(tmp_path: Path) -> None:
         ("x", Path("missing.json"), "No such file"),
         ("x", Path("broken.json"), "is no JSON"),
         ("x", Path("list.json"), "expected an object of servers"),
-        ("https://example.org/mcp", None, "HTTP is not offered yet"),
         ("'x", None, "no command line"),
         ("", None, "empty"),
     ):
