@@ -21,7 +21,18 @@ from attrs import define, frozen
 from .._shape import Shape
 from ..errors import LocalProtocolError
 
-__all__ = ["CONTINUE", "LAST_CHUNK", "BodyEnd", "Broken", "Headers", "RequestHead", "RequestReader", "chunk", "head"]
+__all__ = [
+    "CONTINUE",
+    "LAST_CHUNK",
+    "BodyEnd",
+    "Broken",
+    "Headers",
+    "RememberedHeads",
+    "RequestHead",
+    "RequestReader",
+    "chunk",
+    "head",
+]
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
@@ -58,58 +69,130 @@ class Broken(Shape):
 _END: Final = BodyEnd()
 
 
+class RememberedHeads:
+    """What h11 made of the heads it has read, by their very bytes: a client sends the same head again and again.
+
+    Reading one takes h11 longer than all the rest of a small call takes us. Only what is beyond doubt is remembered: a
+    POST of known length on a connection that goes on.
+    """
+
+    def __init__(self, limit: int = 256) -> None:
+        self._limit = limit
+        self._known: dict[bytes, tuple[RequestHead, int]] = {}
+
+    def find(self, data: bytes) -> tuple[RequestHead, int, int] | None:
+        """The head that `data` begins with, the length of its body, and where that begins; None if it is not known."""
+        end = data.find(b"\r\n\r\n") + 4
+        found = self._known.get(data[:end])
+        return None if found is None else (found[0], found[1], end)
+
+    def keep(self, data: bytes, request: RequestHead) -> None:
+        """Remember what was made of the head that `data` begins with, if it is one of those."""
+        end = data.find(b"\r\n\r\n") + 4
+        headers = request.headers
+        length = headers.get(b"content-length", b"")
+        if request.method != b"POST" or not request.keeps_alive or not length.isdigit() or not 4 <= end <= _MEMORABLE:
+            return
+        if headers.keys() & _NOT_REMEMBERED:
+            return
+        if len(self._known) >= self._limit:
+            self._known.clear()
+        self._known[data[:end]] = request, int(length)
+
+
+_MEMORABLE = 2048  # bytes
+_NOT_REMEMBERED = {b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"}
+
+
 class RequestReader:
     """Reads the requests of one connection, one after the other."""
 
-    def __init__(self, header_bytes: int) -> None:
+    def __init__(self, header_bytes: int, heads: RememberedHeads | None = None) -> None:
         self._header_bytes = header_bytes
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=header_bytes)
+        self._heads = RememberedHeads() if heads is None else heads
+        self._h11: h11.Connection | None = None  # made when a head is not a remembered one
+        self._data = b""  # what h11 has not been given
+        self._left = -1  # of the body of a request whose head was remembered
+        self._ended = False
 
     def feed(self, data: bytes | bytearray) -> None:
         """Take the next bytes; none means that no more come."""
-        try:
-            self._h11.receive_data(bytes(data))
-        except RuntimeError:
-            pass  # more after the end: h11 has it on record that the connection is over
+        if not data:
+            self._ended = True
+        if self._h11 is None:
+            self._data = self._data + data if self._data else bytes(data)
+        else:
+            try:
+                self._h11.receive_data(bytes(data))
+            except RuntimeError:
+                pass  # more after the end: h11 has it on record that the connection is over
 
     def next(self) -> RequestHead | bytes | BodyEnd | Broken | None:
         """What comes next: a head, pieces of its body, its end; None if that has not arrived."""
+        if self._left >= 0:
+            return self._rest_of_body()
+        beginning = b""
+        if self._h11 is None:
+            if not self._data:
+                return None
+            found = self._heads.find(self._data)
+            if found is not None:
+                request, self._left, end = found
+                self._data = self._data[end:]
+                return request
+            beginning = self._data
+            self._begin()
+        assert self._h11 is not None
         try:
             event = self._h11.next_event()
         except h11.RemoteProtocolError as error:
             return Broken(error.error_status_hint, str(error))
         kind = type(event)
         if kind is h11.Request:
-            return _request(event)  # type: ignore[arg-type]
+            head = _request(event)  # type: ignore[arg-type]
+            self._heads.keep(beginning, head)
+            return head
         if kind is h11.Data:
             return bytes(event.data)  # type: ignore[union-attr]
         if kind is h11.EndOfMessage:
             return _END
         return None
 
+    def _begin(self) -> None:
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=self._header_bytes)
+        self._h11.receive_data(self._data)
+        self._data = b""
+        if self._ended:
+            self._h11.receive_data(b"")
+
+    def _rest_of_body(self) -> bytes | BodyEnd | None:
+        if not self._left:
+            return _END
+        piece, self._data = self._data[: self._left], self._data[self._left :]
+        self._left -= len(piece)
+        return piece or None
+
     @property
     def wants_continue(self) -> bool:
         """Whether the client waits to be told that it may send the body."""
-        return self._h11.they_are_waiting_for_100_continue
+        return self._h11 is not None and self._h11.they_are_waiting_for_100_continue
 
     @property
     def ended(self) -> bool:
         """Whether the client sends nothing more."""
-        return self._h11.trailing_data[1]
+        return self._ended
 
     @property
     def unread(self) -> int:
-        """How many bytes came after the request that is being served."""
-        return len(self._h11.trailing_data[0])
+        """How many bytes came that nothing was made of yet."""
+        return len(self._data) if self._h11 is None else len(self._h11.trailing_data[0])
 
     def restart(self) -> None:
         """Go on to the next request; this one was read to its end."""
-        data, ended = self._h11.trailing_data
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=self._header_bytes)
-        if data:
-            self._h11.receive_data(data)
-        if ended:
-            self._h11.receive_data(b"")
+        self._left = -1
+        if self._h11 is not None:
+            self._data, _ = self._h11.trailing_data
+            self._h11 = None
 
 
 def _request(event: h11.Request) -> RequestHead:

@@ -21,6 +21,7 @@ COMMENT = b":\n\n"
 """A comment: keeps a connection alive, and is no event."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_MAX_FIELD = 8 * 1024  # bytes of any other line than data
 _MAX_RETRY_MS = 24 * 3600 * 1000
 
 
@@ -90,12 +91,24 @@ class EventDecoder:
                 events.append(event)
         del buffer[:start]
         self._scanned = len(buffer)
-        if self._size + self._scanned > self._limit + 64:  # the field's name and colon are no data
-            self._skip()
+        if self._too_long(buffer):
             self._cut = True
             buffer.clear()
             self._scanned = 0
         return events
+
+    def _too_long(self, line: bytearray) -> bool:
+        # Whether the line that has come in part need not be waited for.
+        if self._cut:
+            return True
+        if not line.startswith(b"data:"):
+            return len(line) > _MAX_FIELD  # a comment, or a field that nobody can mean
+        if self._skipping:
+            return True
+        if self._size + len(line) - len(b"data: ") > self._limit:
+            self._skip()
+            return True
+        return False
 
     def resumed(self) -> EventDecoder:
         """A decoder for the next connection of the same stream."""

@@ -209,7 +209,7 @@ class HttpClientTransport(Transport):
                     continue
                 try:
                     with trio.fail_after(self._limits.notify_seconds):
-                        await self._tell(message, body)
+                        await self._tell_surely(message, body)
                 except (MCPError, trio.TooSlowError) as error:
                     logger.warning("%r: the server did not take a message: %s", self, error)
                 finally:
@@ -221,6 +221,21 @@ class HttpClientTransport(Transport):
     def _sent(self, size: int) -> None:
         self._unsent -= size
         self._progress.unpark_all()
+
+    async def _tell_surely(self, message: Message, body: bytes) -> None:
+        # What somebody waits for is sent again if the connection breaks: a second time it does no harm. Anything else
+        # may have been heard, and is not said twice.
+        attempts = 0
+        while True:
+            try:
+                await self._tell(message, body)
+                return
+            except ConnectionClosed:
+                awaited = isinstance(message, (Response, ErrorResponse)) or message is self._ready
+                if not awaited or attempts == self._limits.resume_attempts:
+                    raise
+            await trio.sleep(_pause(None, self._limits, attempts))
+            attempts += 1
 
     async def _tell(self, message: Message, body: bytes) -> None:
         # A notification, or an answer of ours.
@@ -488,7 +503,8 @@ def _has_message(event: Event | Oversized) -> bool:
     return isinstance(event, Oversized) or (event.type == b"message" and bool(event.data))
 
 
-def _pause(decoder: EventDecoder, limits: HttpClientLimits, attempts: int) -> float:
+def _pause(decoder: EventDecoder | None, limits: HttpClientLimits, attempts: int) -> float:
     # The server's wish is the least we wait (C25-097).
-    wished = limits.retry_seconds if decoder.retry_ms is None else decoder.retry_ms / 1000
+    told = None if decoder is None else decoder.retry_ms
+    wished = limits.retry_seconds if told is None else told / 1000
     return max(wished, min(limits.retry_seconds * 2.0 ** min(attempts, 10), _MAX_PAUSE_SECONDS) if attempts else wished)

@@ -18,7 +18,17 @@ from collections.abc import Callable
 import trio
 
 from ..._unset import Principal
-from ...framing.http import CONTINUE, LAST_CHUNK, Broken, Headers, RequestHead, RequestReader, chunk, head
+from ...framing.http import (
+    CONTINUE,
+    LAST_CHUNK,
+    Broken,
+    Headers,
+    RememberedHeads,
+    RequestHead,
+    RequestReader,
+    chunk,
+    head,
+)
 from ...limits import HttpLimits
 from .endpoint import Endpoint
 from .exchange import Exchange
@@ -110,7 +120,14 @@ class HttpConnection:
     """Serves one client's stream. `route` finds the endpoint for a path."""
 
     def __init__(
-        self, stream: trio.abc.Stream, route: Route, nursery: trio.Nursery, limits: HttpLimits, *, client: str = "?"
+        self,
+        stream: trio.abc.Stream,
+        route: Route,
+        nursery: trio.Nursery,
+        limits: HttpLimits,
+        *,
+        heads: RememberedHeads | None = None,
+        client: str = "?",
     ) -> None:
         self.client = client
         self.gone = False
@@ -123,7 +140,7 @@ class HttpConnection:
         self._route = route
         self._nursery = nursery
         self._limits = limits
-        self._reader = RequestReader(limits.header_bytes)
+        self._reader = RequestReader(limits.header_bytes, heads)
         self._fileno = _fileno(stream)
         self._queued = bytearray()
         self._writing = 0
@@ -213,7 +230,7 @@ class HttpConnection:
             elif self._reader.unread > _PIPELINED_BYTES:
                 await self._parked.park()
             else:
-                self._reader.feed(await self._stream.receive_some(_CHUNK))
+                self._reader.feed(await self._receive())
         self._watching = False
 
     def answered(self, keeps_alive: bool) -> None:
@@ -252,7 +269,19 @@ class HttpConnection:
             if not self._arriving and reader.unread:
                 self._arriving = True
                 self.deadline = trio.current_time() + self._limits.request_seconds
-            reader.feed(await self._stream.receive_some(_CHUNK))
+            reader.feed(await self._receive())
+
+    async def _receive(self) -> bytes | bytearray:
+        # In all likelihood nothing is there yet: looking first would be a system call and an exception for nothing.
+        if self._fileno is None:
+            return await self._stream.receive_some(_CHUNK)
+        while True:
+            fd = self._fileno()
+            await trio.lowlevel.wait_readable(fd)
+            try:
+                return os.read(fd, _CHUNK)
+            except BlockingIOError:
+                continue
 
     async def _body(self, exchange: _H11Exchange, limit: int) -> bytes | None:
         # The body of a request; None if it could not be had, which has then been answered.

@@ -12,7 +12,7 @@ from functools import partial
 
 import trio
 
-from ...framing.http import head
+from ...framing.http import RememberedHeads, head
 from ...limits import HttpLimits
 from .connection import HttpConnection
 from .endpoint import Endpoint
@@ -36,6 +36,7 @@ class HttpServer:
         """Where it listens: host and port."""
         self.url = ""
         """Where its first endpoint is."""
+        self._heads = RememberedHeads()
         self._limits = limits
         self._nursery = nursery
         self._accepting = trio.CancelScope()
@@ -90,7 +91,9 @@ class HttpServer:
                     pass
             await trio.aclose_forcefully(stream)
             return
-        connection = HttpConnection(stream, self.endpoints.get, self._nursery, self._limits, client=client)
+        connection = HttpConnection(
+            stream, self.endpoints.get, self._nursery, self._limits, heads=self._heads, client=client
+        )
         self.connections.add(connection)
         try:
             await connection.run()

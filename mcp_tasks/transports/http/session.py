@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import trio
 from attrs import define
@@ -72,7 +73,8 @@ class HttpSession(Transport):
         self._streams: OrderedDict[str, EventStream] = OrderedDict()  # all that can be come back to
         self._listening: list[EventStream] = []  # those of GET, the newest last
         self._count = 0
-        self._waiting: deque[Message] = deque()
+        self._questions: deque[Request] = deque()  # for which there is no stream
+        self._notices: deque[Notification] = deque()
         self._dirty: list[Exchange] = []
         self._busy: dict[Exchange, None] = {}
         self._progress = trio.lowlevel.ParkingLot()
@@ -110,8 +112,8 @@ class HttpSession(Transport):
             return
         post = _Post(exchange, takes_json, takes_events, self.seen_at)
         self._posts[message.id] = post
-        if self._waiting and post.can_stream:
-            self._send_waiting(self._open(post), requests_only=True)
+        if self._questions and post.can_stream:
+            self._send_waiting(self._open(post), self._questions)
         self.deliver(message)
 
     def listen(self, exchange: Exchange, last_event_id: str | None) -> None:
@@ -131,7 +133,7 @@ class HttpSession(Transport):
         stream = self._new_stream()
         self._listening.append(stream)
         self._carry(stream, exchange, None)
-        self._send_waiting(stream, requests_only=False)
+        self._send_waiting(stream, self._questions, self._notices)
         self._write(exchange)
 
     def _resume(self, exchange: Exchange, last_event_id: str) -> None:
@@ -143,7 +145,7 @@ class HttpSession(Transport):
         if not self._carry(stream, exchange, named[1]):
             logger.warning("%r: a client came back too late: some of its events are gone", self)
         if stream in self._listening:
-            self._send_waiting(stream, requests_only=False)
+            self._send_waiting(stream, self._questions, self._notices)
         self._write(exchange)
 
     def deliver(self, message: Inbound) -> None:
@@ -182,12 +184,14 @@ class HttpSession(Transport):
         if stream is not None:
             stream.add(data, lossy=isinstance(message, Notification))
             self._touched(stream)
-        elif isinstance(message, Request) and self._waiting_requests() >= self._limits.waiting:
+        elif isinstance(message, Notification):
+            self._notices.append(message)
+            if len(self._notices) > self._limits.waiting:
+                logger.debug("%r: nobody listens: dropped a %s", self, self._notices.popleft().method)
+        elif len(self._questions) >= self._limits.waiting:
             raise LimitReached("Too many requests wait for the client to listen", "waiting", self._limits.waiting)
         else:
-            self._waiting.append(message)
-            if len(self._waiting) > self._limits.waiting:
-                self._drop_a_notification()
+            self._questions.append(message)
 
     def _answer(self, message: Response | ErrorResponse, related_to: RequestId | None) -> None:
         id = message.id if related_to is None else related_to
@@ -241,9 +245,9 @@ class HttpSession(Transport):
         return sum(exchange.backlog for exchange in {*self._busy, *self._dirty}) or 1
 
     def abandon(self, id: RequestId) -> bool:
-        for message in self._waiting:
-            if isinstance(message, Request) and message.id == id and type(message.id) is type(id):
-                self._waiting.remove(message)
+        for question in self._questions:
+            if question.id == id:
+                self._questions.remove(question)
                 return True
         return False
 
@@ -296,7 +300,8 @@ class HttpSession(Transport):
             self._posts.clear()
             self._streams.clear()
             self._listening.clear()
-            self._waiting.clear()
+            self._questions.clear()
+            self._notices.clear()
             self._dirty.clear()
             self._busy.clear()
             self._progress.unpark_all()
@@ -404,27 +409,13 @@ class HttpSession(Transport):
             size -= oldest.kept_bytes
             self._forget(oldest)
 
-    # --- what waits -----------------------------------------------------------------------------------------------
-
-    def _waiting_requests(self) -> int:
-        return sum(isinstance(message, Request) for message in self._waiting)
-
-    def _drop_a_notification(self) -> None:
-        for message in self._waiting:
-            if isinstance(message, Notification):
-                self._waiting.remove(message)
-                logger.warning("%r: nobody listens: dropped a %s", self, message.method)
-                return
-
-    def _send_waiting(self, stream: EventStream, *, requests_only: bool) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        for message in waiting:
-            if requests_only and not isinstance(message, Request):
-                self._waiting.append(message)
-                continue
-            data = bytearray()
-            self._codec.encode_into(message, data)
-            stream.add(data, lossy=isinstance(message, Notification))
+    def _send_waiting(self, stream: EventStream, *waiting: deque[Any]) -> None:
+        for messages in waiting:
+            while messages:
+                message = messages.popleft()
+                data = bytearray()
+                self._codec.encode_into(message, data)
+                stream.add(data, lossy=isinstance(message, Notification))
         self._touched(stream)
         self.try_flush()
 
