@@ -93,13 +93,14 @@ class RememberedHeads:
         length = headers.get(b"content-length", b"")
         if request.method != b"POST" or not request.keeps_alive or not length.isdigit() or not 4 <= end <= _MEMORABLE:
             return
-        if headers.keys() & _NOT_REMEMBERED:
-            return
+        if headers.keys() & _NOT_REMEMBERED or data.count(b"\n", 0, end) != data.count(b"\r\n", 0, end):
+            return  # with a bare line feed in it, it may have ended elsewhere for h11
         if len(self._known) >= self._limit:
             self._known.clear()
         self._known[data[:end]] = request, int(length)
 
 
+_BLANK = b"\r\n"
 _MEMORABLE = 2048  # bytes
 _NOT_REMEMBERED = {b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"}
 
@@ -133,8 +134,10 @@ class RequestReader:
             return self._rest_of_body()
         beginning = b""
         if self._h11 is None:
-            if not self._data:
-                return None
+            if self._data[:1] in _BLANK:
+                self._data = self._data.lstrip(_BLANK)  # old clients send a line too many (RFC 9112 section 2.2)
+                if not self._data:
+                    return None
             found = self._heads.find(self._data)
             if found is not None:
                 request, self._left, end = found
@@ -165,11 +168,13 @@ class RequestReader:
         if self._ended:
             self._h11.receive_data(b"")
 
-    def _rest_of_body(self) -> bytes | BodyEnd | None:
+    def _rest_of_body(self) -> bytes | BodyEnd | Broken | None:
         if not self._left:
             return _END
         piece, self._data = self._data[: self._left], self._data[self._left :]
         self._left -= len(piece)
+        if not piece and self._ended:
+            return Broken(400, "The connection ended within a body")
         return piece or None
 
     @property

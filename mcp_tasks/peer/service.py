@@ -229,7 +229,9 @@ class Service:
             connection = link.connection
             # A task that ended by itself did so in a worker, which writes when it has nothing more to do.
             written = record.state not in _BY_ITSELF or connection is not self._connection or bool(connection.peer.home)
-            connection.post(connection.dialect.task_notification(record), link.related_to, written=written)
+            # Whoever waits for the result sees by the answer that it is over.
+            related_to = None if record.settled else link.related_to
+            connection.post(connection.dialect.task_notification(record), related_to, written=written)
         except MCPError:
             logger.debug("task %s: nobody to tell of %s", record.id, record.state.value)
 
