@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mcp_tasks import Limits
+from mcp_tasks import HttpLimits, Limits
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -23,8 +23,10 @@ def run(*command: str, cwd: Path = ROOT) -> str:
     return finished.stdout
 
 
-def test_three_examples_are_shown() -> None:
-    assert [name for name, _ in SHOWN] == ["examples/forge.py", "examples/chat.py", "examples/test_forge.py"]
+def test_the_examples_are_shown() -> None:
+    shown = ["forge.py", "chat.py", "forge_http.py", "chat_http.py", "test_forge.py"]
+    assert [name for name, _ in SHOWN] == [f"examples/{name}" for name in shown]
+    assert sorted(shown) == sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 
 
 @pytest.mark.parametrize(("name", "text"), SHOWN, ids=[name for name, _ in SHOWN])
@@ -39,6 +41,18 @@ def test_the_client_drives_the_server() -> None:
     assert lines[-2:] == ["completed", "Argo"]
 
 
+def test_a_task_outlives_its_session_over_http() -> None:
+    command = [sys.executable, "examples/forge_http.py", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            url = server.stdout.readline().strip()
+            lines = run(sys.executable, "examples/chat_http.py", url).splitlines()
+        finally:
+            server.terminate()
+    assert lines == ["the session is over, the task is not", "? Build what?", "built a boat"]
+
+
 def test_the_example_of_a_test_passes() -> None:
     arguments = ("-q", "-c", str(ROOT / "setup.cfg"), "--rootdir", str(ROOT), "-p", "no:cacheprovider")
     assert "1 passed" in run(sys.executable, "-m", "pytest", *arguments, "test_forge.py", cwd=ROOT / "examples")
@@ -48,3 +62,8 @@ def test_the_table_of_limits_is_complete_and_right() -> None:
     """T25-149, T25-150: the limits are documented."""
     rows = dict(re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", README, re.MULTILINE))
     assert {name: int(value.replace(",", "")) for name, value in rows.items()} == attrs.asdict(Limits())
+
+
+def test_the_table_of_http_limits_is_complete_and_right() -> None:
+    rows = dict(re.findall(r"^\| `HttpLimits\.(\w+)` \| ([\d,]+) \|", README, re.MULTILINE))
+    assert {name: float(value.replace(",", "")) for name, value in rows.items()} == attrs.asdict(HttpLimits())

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Collection
 from attrs import field, frozen
 
 from ..._shape import Shape
-from ..._unset import Principal
 from ...errors import Challenge, Forbidden, Unauthorized
 from .exchange import HttpRequest
 
@@ -25,7 +24,7 @@ __all__ = ["Authenticator", "BearerAuth", "Identity", "challenge_headers", "lowe
 class Identity(Shape):
     """Who a request comes from: `principal` owns tasks and sessions, `scopes` are what it may do."""
 
-    principal: Principal
+    principal: str
     scopes: frozenset[str] = field(default=frozenset(), converter=frozenset)
 
 

@@ -103,7 +103,7 @@ class Endpoint:
         """Whom a request comes from; None if it has been refused."""
         assert self.auth is not None
         try:
-            return (await self.auth.authenticate(exchange)).principal
+            return Principal((await self.auth.authenticate(exchange)).principal)
         except (Unauthorized, Forbidden) as refusal:
             exchange.refuse(refusal.status, refusal.message, headers=challenge_headers(refusal.challenges))
         except Exception:
