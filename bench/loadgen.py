@@ -23,17 +23,14 @@ seldom empty, and a plain blocking read leaves the core to the threads of the pe
 `WAIT = "block"` or `"spin"` forces one of the two everywhere.
 """
 
-import contextlib
 import fcntl
-import gc
 import json
 import os
-import signal
 import subprocess
-import tempfile
-import time
 from array import array
 from dataclasses import dataclass, field
+
+from child import Child, PeerStopped, clock, no_collection, time_limit
 
 REVISION = "2025-11-25"
 SAMPLE = 255  # an answer is parsed in full when the low bits of its id are all zero
@@ -43,15 +40,9 @@ BIG_PIPE = 1 << 20  # for big results: what an unprivileged process may ask for
 WAIT = "auto"
 RELATED_TASK = "io.modelcontextprotocol/related-task"
 
-clock = time.perf_counter
-
 
 class WrongAnswer(Exception):
     """The peer answered something that is not the success we asked for."""
-
-
-class PeerStopped(Exception):
-    """The peer closed its output, or said nothing for too long."""
 
 
 @dataclass
@@ -76,48 +67,11 @@ def percentile(values: array, share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-@contextlib.contextmanager
-def time_limit(seconds: float):
-    """Raise PeerStopped in the block when it takes longer; blocking reads are interrupted."""
-
-    def expired(_signal, _frame):
-        raise PeerStopped(f"nothing finished within {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
-def no_collection():
-    """Keep the generator's own garbage collection out of a measurement."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-class Server:
+class Server(Child):
     """A child process spoken to over blocking pipes."""
 
     def __init__(self, argv: list[str], env: dict[str, str] | None = None):
-        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        self.started = clock()
-        self.process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.stderr,
-            bufsize=0,
-            env=None if env is None else {**os.environ, **env},
-        )
-        self.pid = self.process.pid
+        super().__init__(argv, env, stdin=subprocess.PIPE)
         self.reader = self.process.stdout.fileno()
         self.writer = self.process.stdin.fileno()
         self.read = self.read_blocking
@@ -125,30 +79,8 @@ class Server:
         self.last_id = 1_000_000
         self.ready_after = 0.0
 
-    # -- life of the process ----------------------------------------------------------------
-
-    def __enter__(self) -> "Server":
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        if error is not None and hasattr(error, "add_note") and (said := self.complaint()):
-            error.add_note(f"the peer's stderr ends with:\n{said}")
-        self.close()
-
-    def close(self, patience: float = 1.0) -> None:
-        """Close its input, wait, then kill it."""
+    def ask_to_end(self) -> None:
         self.process.stdin.close()
-        try:
-            self.process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-        self.stderr.close()
-
-    def complaint(self) -> str:
-        self.stderr.seek(0)
-        return self.stderr.read()[-2000:].decode(errors="replace").strip()
 
     # -- slow but plain requests -------------------------------------------------------------
 
@@ -224,24 +156,6 @@ class Server:
         self.write(encode({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         return result
 
-    # -- what the system says about it -------------------------------------------------------
-
-    def rss(self) -> int:
-        """Return its resident memory in bytes."""
-        with open(f"/proc/{self.pid}/status") as status:
-            for line in status:
-                if line.startswith("VmRSS:"):
-                    return int(line.split()[1]) * 1024
-        raise PeerStopped("no VmRSS: the process is gone")
-
-    def cpu(self) -> float:
-        """Return the processor seconds used so far by all its threads."""
-        total = 0
-        for thread in os.listdir(f"/proc/{self.pid}/task"):
-            with open(f"/proc/{self.pid}/task/{thread}/schedstat") as stat:
-                total += int(stat.read().split()[0])
-        return total / 1e9
-
 
 def encode(message: dict) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
@@ -284,6 +198,17 @@ def expect_echo(line: bytes, request_id: bytes, text: bytes) -> None:
     message = json.loads(line)
     if message["id"] != int(request_id) or message["params"]["arguments"]["text"] != text.decode():
         raise WrongAnswer(f"not our request: {line[:400]!r}")
+
+
+def created_task(line: bytes, request_id: bytes) -> dict:
+    """Parse a CreateTaskResult in full and return its task, which must be a new one."""
+    message = json.loads(line)
+    if message.get("id") != int(request_id) or "task" not in message.get("result", {}):
+        raise WrongAnswer(f"expected a CreateTaskResult for {request_id!r}: {line[:400]!r}")
+    task = message["result"]["task"]
+    if task["status"] != "working" or "ttl" not in task or not task["createdAt"]:
+        raise WrongAnswer(f"not a new task: {line[:400]!r}")
+    return task
 
 
 def is_notification(line: bytes) -> bool:
@@ -432,16 +357,6 @@ class Lifecycles:
         with no_collection(), time_limit(seconds + 20 if limit is None else limit):
             return self.loop(seconds, count)
 
-    def parse_created(self, line: bytes, request_id: bytes) -> bytes:
-        message = json.loads(line)
-        if message.get("id") != int(request_id) or "task" not in message.get("result", {}):
-            raise WrongAnswer(f"expected a CreateTaskResult for {request_id!r}: {line[:400]!r}")
-        task = message["result"]["task"]
-        if task["status"] != "working" or "ttl" not in task or not task["createdAt"]:
-            raise WrongAnswer(f"not a new task: {line[:400]!r}")
-        self.given_ttl_ms = task["ttl"]
-        return task["taskId"].encode()
-
     def loop(self, seconds: float, count: int) -> Load:
         load = Load()
         server, create, fetch = self.server, self.create, self.fetch
@@ -489,7 +404,9 @@ class Lifecycles:
                     at = line.find(b'"taskId":"') + 10
                     task_id = line[at : line.find(b'"', at)]
                     if at < 10 or b'"status":"working"' not in line or sample:
-                        task_id = self.parse_created(line, request_id)
+                        task = created_task(line, request_id)
+                        self.given_ttl_ms = task["ttl"]
+                        task_id = task["taskId"].encode()
                     if now < until:
                         load.created.append(now - called)
                     if fetch:

@@ -6,41 +6,28 @@ moves on by one each time.  So a slow minute of the machine falls on everybody, 
 two peers is taken within a round.  See README.md for what each figure is.
 """
 
-import argparse
 import json
 import os
-import platform
-import pstats
 import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import common
 import loadgen
-from loadgen import Calls, Lifecycles, PeerStopped, Server, WrongAnswer, percentile
+from child import PeerStopped, time_limit
+from common import HERE, PEERS_DIR, Cell, Figure, Program
+from loadgen import Calls, Lifecycles, Server, WrongAnswer, percentile
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-README = HERE / "README.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
-PEERS_DIR = Path(os.environ.get("MCP_TASKS_PEERS") or ROOT / ".peers").expanduser()
 HOUR_MS = 3_600_000
 
 
 @dataclass
-class Peer:
-    """A program to measure."""
-
-    name: str
-    title: str
-    argv: list[str]
-    tasks: bool = True
-    env: dict[str, str] | None = None
+class Peer(Program):
+    """A server over stdio."""
 
     def start(self) -> Server:
         return Server(self.argv, self.env)
@@ -48,7 +35,7 @@ class Peer:
     def open(self) -> Server:
         server = self.start()
         try:
-            with loadgen.time_limit(30):
+            with time_limit(30):
                 server.initialize()
         except BaseException as error:
             server.__exit__(type(error), error, None)
@@ -66,21 +53,6 @@ class Settings:
     memory_tasks: int = 10_000
     retained: tuple[int, int] = (100, 100_000)
     doomed: int = 20_000
-
-
-@dataclass
-class Figure:
-    """A row of the table."""
-
-    key: str
-    title: str
-    unit: str
-    higher_is_better: bool = False
-    digits: int = 0
-
-    def show(self, values: list[float]) -> str:
-        middle, low, high = (f"{v:,.{self.digits}f}" for v in (statistics.median(values), min(values), max(values)))
-        return middle if len(values) == 1 else f"{middle} ({low}..{high})"
 
 
 FIGURES = [
@@ -165,18 +137,6 @@ def start(peer: Peer, settings: Settings) -> dict[str, float]:
     return {"cold": statistics.median(cold), "idle": statistics.median(idle)}
 
 
-def settled_rss(server: Server) -> int:
-    """Return the resident memory once it has stopped moving (within 1%, at most 3 s)."""
-    before = server.rss()
-    for _ in range(6):
-        time.sleep(0.5)
-        now = server.rss()
-        if abs(now - before) < before / 100:
-            break
-        before = now
-    return now
-
-
 def expect_finished(server: Server, task_ids: list[str]) -> None:
     """The first, the middle and the last of these tasks must be there and completed."""
     for task_id in (task_ids[0], task_ids[len(task_ids) // 2], task_ids[-1]):
@@ -190,11 +150,11 @@ def memory(peer: Peer, settings: Settings) -> dict[str, float]:
         # Buffers and compiled code grow with the first thousand messages whatever they are.
         Calls(server, 32).run(settings.warm_up)
         Lifecycles(server, 32).run(count=200, limit=30)
-        before = settled_rss(server)
+        before = server.settled_rss()
         made = Lifecycles(server, 32, ttl_ms=HOUR_MS, fetch=False)
         made.run(count=settings.memory_tasks, limit=120)
         expect_finished(server, made.task_ids)
-        grown = settled_rss(server) - before
+        grown = server.settled_rss() - before
         if made.given_ttl_ms is not None and made.given_ttl_ms < 60_000:
             raise WrongAnswer(f"the ttl was cut to {made.given_ttl_ms} ms: nothing is retained")
         return {"memory": grown / len(made.task_ids) * 10_000 / 1e6}
@@ -208,7 +168,7 @@ def pings(server: Server, seconds: float) -> tuple[float, float]:
     server.wait_by(spinning=False)
     while time.perf_counter() < until:
         sent = time.perf_counter()
-        with loadgen.time_limit(30):
+        with time_limit(30):
             server.request("ping")
         now = time.perf_counter()
         longest = max(longest, now - sent)
@@ -318,8 +278,7 @@ def expiry(server: Server, settings: Settings, kept: list[str]) -> dict[str, flo
     return {"expiry": spent / len(doomed.task_ids) * 1e6, "stall": longest * 1e3}
 
 
-Cell = Callable[[Peer, Settings], dict[str, float]]
-CELLS: dict[str, tuple[Cell, bool]] = {  # name -> cell, needs tasks
+CELLS = {  # name -> what it runs, whether it needs tasks
     "calls1": (calls(1), False),
     "calls32": (calls(32), False),
     "life1": (lifecycles(1), True),
@@ -336,37 +295,19 @@ CELLS: dict[str, tuple[Cell, bool]] = {  # name -> cell, needs tasks
 
 def all_peers(python: str) -> list[Peer]:
     servers = HERE / "servers"
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    venv = "bin/python"
+    node = shutil.which("node") or "node"
     return [
-        Peer("ours", "mcp-tasks", [python, str(servers / "ours.py")], env={"PYTHONPATH": path}),
-        Peer(
-            "mcp130",
-            "mcp 1.30.0",
-            [str(PEERS_DIR / "mcp130" / venv), str(servers / "mcp130_server.py")],
-        ),
-        Peer(
-            "mcp23",
-            "mcp 2.3.0",
-            [str(PEERS_DIR / "mcp23" / venv), str(servers / "mcp23_server.py")],
-            tasks=False,
-        ),
-        Peer(
-            "npm",
-            "npm 1.32.2",
-            [
-                shutil.which("node") or "node",
-                str(servers / "npm_server.mjs"),
-                str(PEERS_DIR / "npm"),
-            ],
-        ),
+        Peer("ours", "mcp-tasks", [python, str(servers / "ours.py")], env=common.with_repository()),
+        Peer("mcp130", "mcp 1.30.0", [common.python_of("mcp130"), str(servers / "mcp130_server.py")]),
+        Peer("mcp23", "mcp 2.3.0", [common.python_of("mcp23"), str(servers / "mcp23_server.py")], tasks=False),
+        Peer("npm", "npm 1.32.2", [node, str(servers / "npm_server.mjs"), str(PEERS_DIR / "npm")]),
     ]
 
 
 def trouble(peer: Peer) -> str | None:
     """Try one call of everything (which also warms the disk cache); say what fails."""
     try:
-        with peer.open() as server, loadgen.time_limit(30):
+        with peer.open() as server, time_limit(30):
             names = {tool["name"] for tool in server.request("tools/list")["tools"]}
             if missing := ({"echo", "big"} | ({"job"} if peer.tasks else set())) - names:
                 return f"has no tool {', '.join(sorted(missing))}"
@@ -374,8 +315,7 @@ def trouble(peer: Peer) -> str | None:
             if peer.tasks:
                 Lifecycles(server, 1).run(count=2, limit=20)
     except (PeerStopped, WrongAnswer, OSError) as error:
-        notes = " ".join(getattr(error, "__notes__", [])).strip().splitlines()
-        return f"{error}{'; ' + notes[-1] if notes else ''}"
+        return common.summary(error)
     return None
 
 
@@ -392,109 +332,36 @@ def ceiling(settings: Settings) -> dict[str, float]:
     return figures
 
 
-def measure(peers: list[Peer], settings: Settings, rounds: int, chosen: list[str]) -> dict:
-    """Return {peer: {figure: [one value per round]}}."""
-    values: dict[str, dict[str, list[float]]] = {peer.name: {} for peer in peers}
-
-    def note(peer: Peer, prefix: str, cell: Cell) -> None:
-        began = time.perf_counter()
-        try:
-            figures = cell(peer, settings)
-        except (PeerStopped, WrongAnswer) as error:
-            raise SystemExit(f"{peer.title}, {prefix}: {error}\n{notes_of(error)}") from error
-        for key, value in figures.items():
-            values[peer.name].setdefault(key, []).append(value)
-        shown = ", ".join(f"{key} {value:,.1f}" for key, value in figures.items())
-        took = time.perf_counter() - began
-        print(f"  {prefix:<10} {peer.title:<11} {shown}   [{took:.1f} s]", file=sys.stderr)
-
-    for number in range(rounds):
-        print(f"round {number + 1} of {rounds}", file=sys.stderr)
-        for turn, name in enumerate(chosen):
-            if name == "retention":
-                for peer in (p for p in peers if p.name == "ours"):
-                    for count in settings.retained:
-                        note(peer, name, prefixed(count, retention(count)))
-                continue
+def cells_of(names: list[str], settings: Settings) -> list[Cell]:
+    found = []
+    for name in names:
+        if name == "retention":  # only ours promises anything about many tasks
+            for count in settings.retained:
+                run = partial(at_count, count, settings)
+                found.append(Cell(name, run, lambda peer: peer.name == "ours"))
+        else:
             cell, needs_tasks = CELLS[name]
-            shift = (number + turn) % len(peers)
-            for peer in peers[shift:] + peers[:shift]:
-                if peer.tasks or not needs_tasks:
-                    note(peer, name, cell)
-    return values
+            found.append(
+                Cell(
+                    name,
+                    lambda peer, cell=cell: cell(peer, settings),
+                    lambda peer, needed=needs_tasks: peer.tasks or not needed,
+                )
+            )
+    return found
 
 
-def prefixed(count: int, cell: Cell) -> Cell:
-    def run(peer: Peer, settings: Settings) -> dict[str, float]:
-        return {f"{key}@{count}": value for key, value in cell(peer, settings).items()}
-
-    return run
-
-
-def notes_of(error: BaseException) -> str:
-    return "\n".join(getattr(error, "__notes__", []))
+def at_count(count: int, settings: Settings, peer: Peer) -> dict[str, float]:
+    return {f"{key}@{count}": value for key, value in retention(count)(peer, settings).items()}
 
 
 # -- the table -------------------------------------------------------------------------------
 
 
-def facts(peers: list[Peer], settings: Settings, rounds: int) -> list[str]:
-    model = "unknown processor"
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
-    pythons = []
-    for peer in peers:
-        if peer.name != "npm":
-            said = subprocess.run([peer.argv[0], "-V"], capture_output=True, text=True)
-            pythons.append(f"{peer.title} on {said.stdout.strip()}")
-        else:
-            said = subprocess.run([peer.argv[0], "-v"], capture_output=True, text=True)
-            pythons.append(f"{peer.title} on Node.js {said.stdout.strip()}")
-    usable, cores = len(os.sched_getaffinity(0)), os.cpu_count()
-    limited = f" ({usable} used)" if usable != cores else ""
-    return [
-        f"{time.strftime('%Y-%m-%d')}; {platform.system()} on {platform.machine()}, {model}, "
-        f"{cores} cores{limited}; generator on Python {platform.python_version()}; "
-        f"{', '.join(pythons)}.",
-        f"{rounds} round{'s' * (rounds != 1)}, {settings.seconds:g} s a cell after "
-        f"{settings.warm_up:g} s of warm-up, interleaved. Median of the rounds (lowest..highest).",
-    ]
-
-
 def table(peers: list[Peer], values: dict, settings: Settings, top: dict, head: list[str]) -> str:
-    lines = [*head, ""]
-    lines.append("| | unit | better | " + " | ".join(peer.title for peer in peers) + " |")
-    lines.append("|---|---|---|" + "---:|" * len(peers))
-    for figure in FIGURES:
-        if not any(figure.key in values[peer.name] for peer in peers):
-            continue
-        shown = [
-            figure.show(values[peer.name][figure.key]) if figure.key in values[peer.name] else "-" for peer in peers
-        ]
-        better = "more" if figure.higher_is_better else "less"
-        lines.append(f"| {figure.title} | {figure.unit} | {better} | " + " | ".join(shown) + " |")
-    others = [peer for peer in peers if peer.name != "ours"]
-    if others and "ours" in values:
-        lines += ["", "Ours divided by theirs, round by round:", ""]
-        lines.append("| | better | " + " | ".join(f"/ {peer.title}" for peer in others) + " |")
-        lines.append("|---|---|" + "---:|" * len(others))
-        ratio = Figure("", "", "", digits=2)
-        for figure in FIGURES:
-            mine = values["ours"].get(figure.key)
-            if mine is None or not any(figure.key in values[p.name] for p in others):
-                continue
-            shown = []
-            for peer in others:
-                theirs = values[peer.name].get(figure.key)
-                pairs = list(zip(mine, theirs, strict=True)) if theirs else []
-                shown.append(ratio.show([a / b for a, b in pairs if b > 0]) if pairs else "-")
-            better = "above 1" if figure.higher_is_better else "below 1"
-            lines.append(f"| {figure.title} | {better} | " + " | ".join(shown) + " |")
+    lines = [*head, "", *common.value_table(FIGURES, peers, values)]
+    if ratios := common.ratio_table(FIGURES, peers, values):
+        lines += ["", *ratios]
     for name, found in values.items():
         if any("@" in key for key in found):
             counts = [f"{count:,} retained" for count in settings.retained]
@@ -517,45 +384,18 @@ def table(peers: list[Peer], values: dict, settings: Settings, top: dict, head: 
     return "\n".join(lines)
 
 
-def write_readme(text: str) -> None:
-    page = README.read_text()
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
-# -- the profile -----------------------------------------------------------------------------
-
-
-def profile(peer: Peer, seconds: float) -> None:
-    """Run a Python peer under cProfile with 32 calls in flight; print where the time goes."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = str(Path(folder) / "profile")
-        argv = [peer.argv[0], "-m", "cProfile", "-o", out, *peer.argv[1:]]
-        server = Peer(peer.name, peer.title, argv, env=peer.env).open()
-        try:
-            rate = Calls(server, 32).run(seconds).rate
-        finally:
-            server.close(patience=20)
-        print(f"{peer.title}: {rate:,.0f} calls/s under the profiler, 32 in flight")
-        pstats.Stats(out).strip_dirs().sort_stats("tottime").print_stats(25)
+def profiled(seconds: float, peer: Peer) -> float:
+    """Load the peer with 32 calls in flight, and let it end by itself so that it writes its profile."""
+    server = peer.open()
+    try:
+        return Calls(server, 32).run(seconds).rate
+    finally:
+        server.close(patience=20)
 
 
 def main() -> int:
     cells = [*CELLS, "retention"]
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="one short round, to see it works")
-    parser.add_argument("--only", metavar="PEER,...", help="ours, mcp130, mcp23, npm")
-    parser.add_argument("--cells", metavar="CELL,...", help=", ".join(cells))
-    parser.add_argument("--seconds", type=float, help="length of a timed cell")
-    parser.add_argument("--wait", choices=("auto", "block", "spin"), default="auto",
-                        help="how the generator waits for answers (see README.md)")  # fmt: skip
-    parser.add_argument("--one-core", action="store_true", help="keep everything on one core")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter for ours")
-    parser.add_argument("--json", metavar="FILE", help="also write every value here")
-    parser.add_argument("--write", action="store_true", help="update README.md from a partial run")
-    parser.add_argument("--profile", action="store_true", help="profile ours (or --only) instead")
+    parser = common.parser_for(__doc__, "ours, mcp130, mcp23, npm", cells)
     options = parser.parse_args()
 
     settings = Settings()
@@ -569,34 +409,22 @@ def main() -> int:
     if options.one_core:  # children inherit it
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     peers = all_peers(options.python)
-    known = [peer.name for peer in peers]
-    wanted = options.only.split(",") if options.only else known
-    chosen = options.cells.split(",") if options.cells else cells
-    if unknown := set(wanted) - set(known) | set(chosen) - set(cells):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    wanted, chosen = common.chosen(options, parser, peers, cells)
     if options.profile:
         name = wanted[0]
-        profile(next(peer for peer in peers if peer.name == name), settings.seconds)
+        common.print_profile(next(peer for peer in peers if peer.name == name), partial(profiled, settings.seconds))
         return 0
 
-    present = []
-    for peer in peers:
-        if peer.name not in wanted:
-            continue
-        if reason := trouble(peer):
-            print(f"{peer.title} is left out: {reason}", file=sys.stderr)
-        else:
-            present.append(peer)
+    present = common.present(peers, wanted, trouble)
     if not present:
-        print("nobody to measure; bench/install.py installs the others", file=sys.stderr)
         return 1
     top = ceiling(settings) if len(present) > 1 and chosen == cells else {}
-    values = measure(present, settings, rounds, chosen)
-    head = facts(present, settings, rounds)
+    values = common.interleaved(present, cells_of(chosen, settings), rounds)
+    head = common.facts(present, rounds, settings.seconds, settings.warm_up)
     text = table(present, values, settings, top, head)
     print(text)
     if options.write or (len(present) == len(peers) and chosen == cells and not options.quick):
-        write_readme(text)
+        common.write_readme("table", text)
     if options.json:
         dump = {"facts": head, "settings": vars(settings), "ceiling": top, "values": values}
         Path(options.json).write_text(json.dumps(dump, indent=1) + "\n")

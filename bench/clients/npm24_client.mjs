@@ -1,0 +1,12 @@
+// The load made by @modelcontextprotocol/client 2.4.0, opening with the initialize handshake (its default).
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { folder, measure, url } from './load.mjs';
+
+const packages = resolve(folder, 'node_modules/@modelcontextprotocol');
+const { Client, StreamableHTTPClientTransport } = await import(
+  pathToFileURL(resolve(packages, 'client/dist/index.mjs'))
+);
+
+const client = new Client({ name: 'bench', version: '1.0' });
+await measure(client, new StreamableHTTPClientTransport(new URL(url)));
