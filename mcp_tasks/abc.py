@@ -69,6 +69,10 @@ class Transport(ABC):
 
     # --- what a transport with more than one stream may do besides ------------------------------------------------
 
+    def backlog_of(self, related_to: RequestId | None) -> int:
+        """How much of the backlog is in the way of what goes along with that request of theirs."""
+        return self.backlog
+
     def push_to(self, take: Callable[[Inbound], None]) -> bool:
         """From now on hand over each message by calling `take`, in order; `receive` then only waits for the end.
 

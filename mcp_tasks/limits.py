@@ -111,6 +111,8 @@ class HttpClientLimits(Shape):
     """How long the server may take to accept a notification or an answer of ours."""
     header_bytes: int = field(default=64 * 1024, validator=gt(0))
     """The head of one answer."""
+    listen_seconds: float = field(default=2.0, validator=gt(0))
+    """How long the first requests wait until the stream that the server may offer is there."""
     resume_attempts: int = field(default=8, validator=gt(0))
     """How often in a row we come back in vain to a stream that was cut; each success starts the count anew."""
     retry_seconds: float = field(default=1.0, validator=gt(0))

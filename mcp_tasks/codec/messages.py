@@ -78,7 +78,7 @@ class MessageCodec:
         self.encode_into(message, buffer)
         return bytes(buffer)
 
-    def decode(self, frame: bytes) -> Message | Malformed:
+    def decode(self, frame: bytes | bytearray) -> Message | Malformed:
         """What one frame says."""
         try:
             wire = self._decode(frame)

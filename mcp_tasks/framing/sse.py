@@ -56,7 +56,7 @@ class EventDecoder:
         self._scanned = 0  # how much of the buffer has no line end in it
         self._first = True
         self._after_cr = False
-        self._data: list[bytes] = []
+        self._data: bytes | bytearray | None = None
         self._size = 0
         self._type = b""
         self._id: str | None = None
@@ -126,8 +126,12 @@ class EventDecoder:
             self._size += len(value) + 1
             if self._size > self._limit + 1:
                 self._skip()
+            elif self._data is None:
+                self._data = value
             else:
-                self._data.append(value)
+                if type(self._data) is bytes:
+                    self._data = bytearray(self._data)
+                self._data += b"\n" + value
         elif name == b"id":
             if b"\0" not in value:
                 self._id = value.decode("utf-8", "replace")
@@ -138,16 +142,16 @@ class EventDecoder:
 
     def _skip(self) -> None:
         self._skipping = True
-        self._data.clear()
+        self._data = None
         self._size = 0
 
     def _dispatch(self) -> Event | Oversized | None:
         if self._id is not None:
             self.last_id = self._id
-        data, skipping, type = self._data, self._skipping, self._type
-        self._data, self._size, self._skipping, self._type = [], 0, False, b""
+        data, skipping, kind = self._data, self._skipping, self._type
+        self._data, self._size, self._skipping, self._type = None, 0, False, b""
         if skipping:
             return Oversized(self._limit)
-        if not data:
+        if data is None:
             return None
-        return Event(data[0] if len(data) == 1 else b"\n".join(data), type or b"message")
+        return Event(bytes(data), kind or b"message")

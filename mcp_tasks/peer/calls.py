@@ -74,8 +74,7 @@ class Caller:
         connection, session = self._connection, self._session
         inbox = None if on_progress is None else ProgressInbox(on_progress, connection.limits.progress_backlog)
         pending = Pending(method, inbox)
-        if connection.crowded:
-            await connection.drained()
+        await connection.drained(related_to)
         id = session.mint()
         token = id if inbox is not None else None
         wired = connection.dialect.lower_call(params, ttl_ms=ttl_ms, token=token, related=related_task)

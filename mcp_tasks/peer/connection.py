@@ -174,7 +174,7 @@ class Connection(Verbs):
                 batch = await self.transport.receive()
                 for message in batch:
                     self._take(message)
-                if self.crowded and any(isinstance(message, Request) for message in batch):
+                if self.crowded() and any(isinstance(message, Request) for message in batch):
                     await self._pause()
         except ConnectionClosed as closed:
             self._why = str(closed)
@@ -309,10 +309,9 @@ class Connection(Verbs):
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    @property
-    def crowded(self) -> bool:
-        """Whether the other side has left so much unread that senders wait."""
-        return self.transport.backlog > self.limits.backlog_bytes
+    def crowded(self, related_to: RequestId | None = None) -> bool:
+        """Whether the other side has left so much unread that senders wait; on one stream, where there are several."""
+        return self.transport.backlog_of(related_to) > self.limits.backlog_bytes
 
     def post(self, message: Message, related_to: RequestId | None = None, *, written: bool = True) -> None:
         """Queue a message. Raises `ConnectionClosed`, and TypeError or ValueError for what is no JSON.
@@ -339,11 +338,12 @@ class Connection(Verbs):
         if self.transport.backlog:
             self._dirty.ring()
 
-    async def drained(self) -> None:
+    async def drained(self, related_to: RequestId | None = None) -> None:
         """Wait until the other side has read enough, or the connection has ended."""
-        self.write_soon()
-        while self.crowded and not self.closed:
-            await self._drained.park()
+        if self.crowded(related_to):
+            self.write_soon()
+            while self.crowded(related_to) and not self.closed:
+                await self._drained.park()
 
     async def _write(self) -> None:
         try:
@@ -477,8 +477,7 @@ class Connection(Verbs):
     async def notify(self, method: str, params: Any = None) -> None:
         """Send a notification. Raises as `call` does before anything is sent."""
         self._require_notification(method, params)
-        if self.crowded:
-            await self.drained()
+        await self.drained()
         self.post(Notification(method, self.dialect.lower_call(params)))
 
     def announce(self, method: str) -> None:
@@ -561,8 +560,7 @@ class Connection(Verbs):
         related_to: RequestId | None,
     ) -> None:
         """Tell how far a request of theirs has come."""
-        if self.crowded:
-            await self.drained()
+        await self.drained(related_to)
         self.post(self.dialect.progress_notification(token, progress, total, message, related), related_to)
 
     async def send_log(
@@ -580,8 +578,7 @@ class Connection(Verbs):
             raise LocalProtocolError(f"{level!r} is no logging level: {', '.join(_LEVELS)}")
         if _LEVELS.index(level) < _LEVELS.index(self._log_level):
             return
-        if self.crowded:
-            await self.drained()
+        await self.drained(related_to)
         self.post(self.dialect.log_notification(level, data, logger, related), related_to)
 
     def set_log_level(self, level: LoggingLevel) -> None:

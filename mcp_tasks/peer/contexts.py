@@ -234,6 +234,7 @@ class Context:
         if self._last_progress is not None and progress <= self._last_progress:
             raise LocalProtocolError(f"progress has to grow: {progress} after {self._last_progress}")
         self._last_progress = progress
+        await trio.lowlevel.checkpoint()
         token = self._call.progress_token
         if token is None or not self._delivery.active():
             return
@@ -250,6 +251,7 @@ class Context:
         A plain request to a client has no place for it; it is then only logged here.
         """
         if await self._delivery.report(message):
+            await trio.lowlevel.checkpoint()
             return
         if self.connection.side is Side.SERVER:
             await self.log("info", message)
@@ -261,6 +263,7 @@ class Context:
 
         Raises `LocalProtocolError` on a connection on which we are not the server.
         """
+        await trio.lowlevel.checkpoint()
         try:
             await self.connection.send_log(level, data, logger, self.task_id, self._delivery.related_to)
         except ConnectionClosed:

@@ -132,8 +132,7 @@ class Service:
             # Cancelled: by the other side, and it is off the table already; or with the connection, and nobody reads.
             self._session.settle(job.id, job)
             self._connection.served_one()
-        if self._connection.crowded:
-            await self._connection.drained()
+        await self._connection.drained(job.id)
 
     @property
     def _dialect(self) -> Any:

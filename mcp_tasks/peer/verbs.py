@@ -38,6 +38,7 @@ from ..wire.server_features import (
 from ..wire.tasks import Task
 from ..wire.utilities import LoggingLevel, SetLevelParams
 from ._wait import OnProgress
+from .pages import Listing
 from .questions import Ask, Elicit, ElicitUrl, Sample
 from .schemas import validate
 
@@ -78,19 +79,12 @@ class Verbs(ABC):
     async def _ask(self, method: str, params: Any = None, on_progress: OnProgress | None = None) -> Any:
         return self.lift_result(method, await self.call(method, params, on_progress=on_progress))
 
-    async def _pages(self, method: str, member: str) -> AsyncIterator[Any]:
-        cursor: str | None = None
-        seen: set[str] = set()
-        while True:
+    def _pages(self, method: str, member: str) -> Listing[Any]:
+        async def fetch(cursor: str | None) -> tuple[list[Any], str | None]:
             page = await self._ask(method, None if cursor is None else {"cursor": cursor})
-            for entry in getattr(page, member):
-                yield entry
-            cursor = None if page.next_cursor is UNSET else page.next_cursor
-            if cursor is None:
-                return
-            if cursor in seen:
-                raise RemoteProtocolError(f"{method}: the cursor {cursor!r} comes again; the list has no end")
-            seen.add(cursor)
+            return getattr(page, member), None if page.next_cursor is UNSET else page.next_cursor
+
+        return Listing(method, fetch)
 
     async def ping(self) -> None:
         """Ask for a sign of life."""
@@ -261,19 +255,14 @@ class Verbs(ABC):
             raise RemoteProtocolError(f"asked for task {id!r}, told of {task.task_id!r}")
         return task
 
-    async def list_tasks(self) -> AsyncIterator[Task]:
+    def list_tasks(self) -> AsyncIterator[Task]:
         """The tasks that the other side runs for us, page after page."""
-        cursor: str | None = None
-        seen: set[str | None] = set()
-        while cursor not in seen:
-            seen.add(cursor)
+
+        async def fetch(cursor: str | None) -> tuple[list[Task], str | None]:
             method, params = self.dialect.list_tasks(cursor)
             try:
-                tasks, cursor = self.dialect.lift_tasks(await self.call(method, params))
+                return self.dialect.lift_tasks(await self.call(method, params))
             except InvalidShape as wrong:
                 raise RemoteProtocolError(f"{method}: {wrong}") from None
-            for task in tasks:
-                yield task
-            if cursor is None:
-                return
-        raise RemoteProtocolError(f"tasks/list: the cursor {cursor!r} comes again; the list has no end")
+
+        return Listing(self.dialect.list_tasks(None)[0], fetch)

@@ -183,22 +183,19 @@ class AsgiEndpoints:
             await exchange.carry(send)
             nursery.cancel_scope.cancel()
 
-    async def _body(self, exchange: AsgiExchange, limit: int, receive: Receive) -> bytes | None:
-        pieces: list[bytes] = []
-        size = 0
+    async def _body(self, exchange: AsgiExchange, limit: int, receive: Receive) -> bytearray | None:
+        body = bytearray()
         while True:
             event = await receive()
             if event["type"] == "http.disconnect":
                 exchange.lose()
                 return None
-            piece = event.get("body", b"")
-            size += len(piece)
-            if size > limit:
+            body += event.get("body", b"")
+            if len(body) > limit:
                 exchange.refuse(413, f"The body is larger than {limit} bytes")
                 return None
-            pieces.append(piece)
             if not event.get("more_body", False):
-                return b"".join(pieces)
+                return body
 
     async def _watch(self, exchange: AsgiExchange, receive: Receive) -> None:
         while True:

@@ -101,6 +101,7 @@ class HttpClientTransport(Transport):
         self._ready: Notification | None = None
         self._renewing = trio.Lock()
         self._listening: trio.CancelScope | None = None
+        self._heard = trio.Event()
         self._pump_scope = trio.CancelScope()
         self._progress = trio.lowlevel.ParkingLot()
         self._ended = False
@@ -215,7 +216,7 @@ class HttpClientTransport(Transport):
                 finally:
                     self._sent(len(body))
                 if message is self._ready and self._listening is None:
-                    self._listen()
+                    await self._listen()
             self._pumping = False
 
     def _sent(self, size: int) -> None:
@@ -376,13 +377,17 @@ class HttpClientTransport(Transport):
             if result is None or result.get("protocolVersion") != self.profile.revision:
                 raise RemoteProtocolError("the server has forgotten the session, and does not take the same handshake")
             await self._tell(self._ready, self._codec.encode(self._ready))
-            self._listen()
+            await self._listen()
 
-    def _listen(self) -> None:
+    async def _listen(self) -> None:
         if self._listening is not None:
             self._listening.cancel()
         self._listening = trio.CancelScope()
+        self._heard = trio.Event()
         self._nursery.start_soon(self._hear, self._listening)
+        # What some servers have to say before anybody listens is lost, so nothing that may come of it is asked before.
+        with trio.move_on_after(self._limits.listen_seconds):
+            await self._heard.wait()
 
     async def _hear(self, scope: trio.CancelScope) -> None:
         # The stream that is nobody's answer, for as long as the server offers one.
@@ -391,10 +396,12 @@ class HttpClientTransport(Transport):
             try:
                 await self._come_back(decoder, None, first=True)
             except HttpError as error:
-                level = logging.DEBUG if error.status in (404, 405) else logging.WARNING
+                level = logging.WARNING if error.status in (401, 403) or error.status >= 500 else logging.DEBUG
                 logger.log(level, "%r: the server offers no stream of its own: %s", self, error)
             except (MCPError, OSError) as error:
                 logger.warning("%r: its stream is lost: %s", self, error)
+            finally:
+                self._heard.set()
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
@@ -426,6 +433,8 @@ class HttpClientTransport(Transport):
             decoder = decoder.resumed()
             try:
                 async with self._pool.request("GET", self._url.target, await self._head(*fields)) as answer:
+                    if posted is None:
+                        self._heard.set()
                     if answer.status != 200:
                         refusal = await self._failure(answer)
                         if posted is None and decoder.last_id is not None and answer.status == 400:

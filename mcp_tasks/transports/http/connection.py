@@ -41,7 +41,7 @@ Route = Callable[[bytes], "Endpoint | None"]
 
 _CHUNK = 64 * 1024
 _WRITE_CHUNK = 256 * 1024
-_PIPELINED_BYTES = 64 * 1024  # of later requests, which may wait here for the answer that is due
+_TLS_CHUNK = 16 * 1024  # one record, so that a slow reader is seen to read
 _SKIPPABLE_BYTES = 64 * 1024  # a body of up to this is read though it was refused, and the connection goes on
 _LINGER_BYTES = 1024 * 1024  # of a larger one so much is read, for the refusal to be seen
 _LINGER_SECONDS = 2.0
@@ -159,7 +159,7 @@ class HttpConnection:
             with self._scope:
                 while await self._serve_one():
                     self._reader.restart()
-                while self.unwritten:
+                while self.unwritten:  # of a refusal
                     await self._parked.park()
                 await self._linger()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError) as error:
@@ -210,11 +210,10 @@ class HttpConnection:
         self.flush()
         if not exchange.finished:
             await self._watch(exchange)
-        if self._last:
-            return False
-        if not self.unwritten:
-            self.deadline = trio.current_time() + self._limits.idle_seconds
-        return True
+        while self.unwritten:
+            await self._parked.park()
+        self.deadline = trio.current_time() + self._limits.idle_seconds
+        return not self._last
 
     async def _watch(self, exchange: _H11Exchange) -> None:
         # While an answer is due: sees the client leave, and has its next request at hand.
@@ -227,7 +226,8 @@ class HttpConnection:
                     self._last = True
                     return
                 await self._parked.park()
-            elif self._reader.unread > _PIPELINED_BYTES:
+            elif self._reader.unread:
+                # The next request is here already, and waits for its turn.
                 await self._parked.park()
             else:
                 self._reader.feed(await self._receive())
@@ -244,6 +244,7 @@ class HttpConnection:
             return
         self.gone = True
         self._queued.clear()
+        self._writing = 0
         exchange = self._exchange
         if exchange is not None and not exchange.finished and exchange.lost is not None:
             lost, exchange.lost = exchange.lost, None
@@ -283,7 +284,7 @@ class HttpConnection:
             except BlockingIOError:
                 continue
 
-    async def _body(self, exchange: _H11Exchange, limit: int) -> bytes | None:
+    async def _body(self, exchange: _H11Exchange, limit: int) -> bytes | bytearray | None:
         # The body of a request; None if it could not be had, which has then been answered.
         reader = self._reader
         if _length(exchange) > limit:
@@ -292,16 +293,19 @@ class HttpConnection:
         if reader.wants_continue:
             self.write(CONTINUE)
             self.flush()
-        pieces: list[bytes] = []
-        size = 0
+        body: bytes | bytearray = b""
         while True:
             event = reader.next()
             if type(event) is bytes:
-                size += len(event)
-                if size > limit:
+                if not body:
+                    body = event
+                else:
+                    if type(body) is bytes:
+                        body = bytearray(body)
+                    body += event
+                if len(body) > limit:
                     self._refuse(Broken(413, f"The body is larger than {limit} bytes"))
                     return None
-                pieces.append(event)
             elif event is None:
                 if reader.ended:
                     return None
@@ -311,7 +315,7 @@ class HttpConnection:
                 self._refuse(event)
                 return None
             else:
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                return body
 
     async def _skip_body(self, exchange: _H11Exchange) -> bool:
         # Whether the body of a request that was refused by its head could be passed over.
@@ -393,14 +397,21 @@ class HttpConnection:
 
     async def _write_rest(self) -> None:
         queued = self._queued
+        socket = self._stream.socket if isinstance(self._stream, trio.SocketStream) else None
         try:
             while queued:
                 with memoryview(queued) as view:
-                    data = bytes(view[:_WRITE_CHUNK])
-                del queued[:_WRITE_CHUNK]
+                    data = bytes(view[: _WRITE_CHUNK if socket is not None else _TLS_CHUNK])
                 self._writing = len(data)
-                await self._stream.send_all(data)
-                self.deadline = trio.current_time() + self._limits.stall_seconds
+                del queued[: len(data)]
+                while data:
+                    if socket is None:
+                        await self._stream.send_all(data)
+                        data = b""
+                    else:
+                        data = data[await socket.send(data) :]
+                    self._writing = len(data)
+                    self.deadline = trio.current_time() + self._limits.stall_seconds
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, ssl.SSLError):
             self._writing = 0
             self._lose()

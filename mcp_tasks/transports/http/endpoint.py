@@ -113,7 +113,7 @@ class Endpoint:
 
     # --- the request ----------------------------------------------------------------------------------------------
 
-    def handle(self, exchange: Exchange, principal: Principal | None, body: bytes) -> None:
+    def handle(self, exchange: Exchange, principal: Principal | None, body: bytes | bytearray) -> None:
         """Answer a request, now or later. Never waits."""
         version = exchange.headers.get(b"mcp-protocol-version")
         if version is not None and version not in _VERSIONS:
@@ -128,7 +128,7 @@ class Endpoint:
         else:
             self._delete(exchange, principal)
 
-    def _post(self, exchange: Exchange, principal: Principal | None, body: bytes) -> None:
+    def _post(self, exchange: Exchange, principal: Principal | None, body: bytes | bytearray) -> None:
         headers = exchange.headers
         kind = headers.get(b"content-type", b"")
         if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":

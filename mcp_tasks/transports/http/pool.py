@@ -127,16 +127,19 @@ class Answer:
                 self._over = True
         return b""
 
-    async def read(self, limit: int) -> bytes:
+    async def read(self, limit: int) -> bytes | bytearray:
         """The whole body. Raises `RemoteProtocolError` if it is larger than `limit`, and as `chunk` does."""
-        pieces: list[bytes] = []
-        size = 0
+        body: bytes | bytearray = b""
         while piece := await self.chunk():
-            size += len(piece)
-            if size > limit:
+            if not body:
+                body = piece
+            else:
+                if type(body) is bytes:
+                    body = bytearray(body)
+                body += piece
+            if len(body) > limit:
                 raise RemoteProtocolError(f"the answer is larger than {limit} bytes")
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return body
 
 
 class HttpPool:

@@ -244,6 +244,13 @@ class HttpSession(Transport):
             return 0
         return sum(exchange.backlog for exchange in {*self._busy, *self._dirty}) or 1
 
+    def backlog_of(self, related_to: RequestId | None) -> int:
+        if not self._dirty and not self._busy:
+            return 0
+        stream = self._route(None, related_to)
+        exchange = None if stream is None else stream.exchange
+        return 0 if exchange is None else exchange.backlog
+
     def abandon(self, id: RequestId) -> bool:
         for question in self._questions:
             if question.id == id:
@@ -330,12 +337,13 @@ class HttpSession(Transport):
 
     # --- streams --------------------------------------------------------------------------------------------------
 
-    def _route(self, message: Message, related_to: RequestId | None) -> EventStream | None:
-        # A message goes on one stream only (C25-115).
+    def _route(self, message: Message | None, related_to: RequestId | None) -> EventStream | None:
+        # The one stream that a message goes on (C25-115); None if it has to wait. Without a message it is only looked
+        # where one would go, and no stream is begun for it.
         if related_to is not None:
             post = self._posts.get(related_to)
             if post is not None and post.can_stream:
-                return self._open(post)
+                return self._open(post) if message is not None else post.stream
         for stream in reversed(self._listening):
             if stream.attached:
                 return stream
@@ -372,15 +380,20 @@ class HttpSession(Transport):
             self._progress.unpark_all()
 
         exchange.lost = lost
-        self._dirty.append(exchange)
+        self._soil(exchange)
         return complete
 
     def _touched(self, stream: EventStream) -> None:
         exchange = stream.exchange
         if exchange is not None:
             stream.written_at = trio.current_time()
-            if not self._dirty or self._dirty[-1] is not exchange:
-                self._dirty.append(exchange)
+            self._soil(exchange)
+
+    def _soil(self, exchange: Exchange) -> None:
+        if not self._dirty or self._dirty[-1] is not exchange:
+            self._dirty.append(exchange)
+            if self._busy:
+                self._progress.unpark_all()  # whoever flushes waits for others: here is one more to write
 
     def _write(self, exchange: Exchange) -> None:
         exchange.flush()
