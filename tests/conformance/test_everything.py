@@ -152,10 +152,8 @@ async def test_status_messages(autojump_clock: object) -> None:
 
 async def test_everything_else(autojump_clock: object) -> None:
     async with connected(Host()) as connection:
-        assert [resource.uri async for resource in connection.list_resources()] == [
-            "everything://text",
-            "everything://blob",
-        ]
+        uris = [resource.uri async for resource in connection.list_resources()]
+        assert [uri for uri in uris if uri.startswith("everything:")] == ["everything://text", "everything://blob"]
         text = (await connection.read_resource("everything://text")).contents[0]
         blob = (await connection.read_resource("everything://blob")).contents[0]
         greeting = (await connection.read_resource("everything://greetings/Ada")).contents[0]
@@ -164,7 +162,7 @@ async def test_everything_else(autojump_clock: object) -> None:
         assert greeting.text == "hello Ada"  # type: ignore[union-attr]
         template = ResourceTemplateReference("everything://greetings/{name}")
         assert (await connection.complete(template, "name", "a")).values == ["Ada", "Alan"]
-        assert [prompt.name async for prompt in connection.list_prompts()] == ["simple", "introduce"]
+        assert [prompt.name async for prompt in connection.list_prompts()][:2] == ["simple", "introduce"]
         introduced = await connection.get_prompt("introduce", {"name": "Ada", "language": "french"})
         assert introduced.messages[0].content.text == "Bonjour Ada!"  # type: ignore[union-attr]
         assert (await connection.complete(PromptReference("introduce"), "language", "e")).values == [
