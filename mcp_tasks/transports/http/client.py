@@ -48,6 +48,7 @@ Auth = Callable[[], Awaitable[str]]
 _ACCEPT = ("Accept", "application/json, text/event-stream")
 _JSON = ("Content-Type", "application/json")
 _EVENTS = "text/event-stream"
+INTERNAL_ERROR = -32603
 _MAX_REDIRECTS = 3
 _MAX_PAUSE_SECONDS = 60.0
 _SAID_BYTES = 500  # of what a server says about a failure
@@ -213,6 +214,10 @@ class HttpClientTransport(Transport):
                         await self._tell_surely(message, body)
                 except (MCPError, trio.TooSlowError) as error:
                     logger.warning("%r: the server did not take a message: %s", self, error)
+                    if isinstance(message, Response) and isinstance(error, HttpError):
+                        # Whoever asked over there waits: a refused answer is a failed one.
+                        refused = ErrorResponse(message.id, ErrorObject(INTERNAL_ERROR, f"Answer refused: {error}"))
+                        self.send(refused)
                 finally:
                     self._sent(len(body))
                 if message is self._ready and self._listening is None:
@@ -292,8 +297,7 @@ class HttpClientTransport(Transport):
         while True:
             session_id = None if opens else self.session_id
             head = await self._head(_ACCEPT, _JSON, opens=opens)
-            async with self._pool.request("POST", target, head, body) as answer:
-                sent()
+            async with self._pool.request("POST", target, head, body, sent=sent) as answer:
                 if answer.status == 200:
                     if opens:
                         self.session_id = _session_id(answer)

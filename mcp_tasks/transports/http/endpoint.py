@@ -24,7 +24,7 @@ from .auth import Authenticator, challenge_headers
 from .exchange import Exchange
 from .hosts import HostRules
 from .profile import PROFILES, opens_session
-from .session import HttpSession
+from .session import SESSION_ID, HttpSession
 
 __all__ = ["Endpoint", "ServeSession"]
 
@@ -34,7 +34,6 @@ ServeSession = Callable[[HttpSession], Awaitable[None]]
 
 _ALLOW = (b"Allow", b"GET, POST, DELETE, OPTIONS")
 _CORS_HEADERS = b"Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version"
-_SESSION_ID = b"Mcp-Session-Id"
 _MAKES_ROOM_SECONDS = 60.0  # a session that was idle for so long may be ended for a new one
 _REMEMBERED = 256
 _VERSIONS = frozenset(revision.encode() for revision in PROFILES)
@@ -80,7 +79,7 @@ class Endpoint:
         if origin is not None:
             exchange.extra = (
                 (b"Access-Control-Allow-Origin", origin),
-                (b"Access-Control-Expose-Headers", _SESSION_ID),
+                (b"Access-Control-Expose-Headers", SESSION_ID),
                 (b"Vary", b"Origin"),
             )
         method = exchange.method
@@ -208,7 +207,7 @@ class Endpoint:
         id = secrets.token_hex(16).encode()
         session = HttpSession(id, principal, codec=self._codec, limits=self.limits)
         self.sessions[id] = session
-        exchange.extra = (*exchange.extra, (_SESSION_ID, id))
+        exchange.extra = (*exchange.extra, (SESSION_ID, id))
         self._nursery.start_soon(self._run, session)
         return session
 
@@ -228,6 +227,8 @@ class Endpoint:
             logger.exception("%r failed", session)
         finally:
             self.sessions.pop(session.id, None)
+            with trio.CancelScope(shield=True):
+                await session.aclose()
 
     def _end(self, session: HttpSession, why: str) -> None:
         self.sessions.pop(session.id, None)  # at once: whoever still names it gets a 404 (C25-129)
@@ -253,4 +254,4 @@ class Endpoint:
                 session.tick(now)
 
 
-_SESSION_KEY = _SESSION_ID.lower()
+_SESSION_KEY = SESSION_ID.lower()

@@ -11,11 +11,12 @@ Spec: basic/transports "Security Warning" (C25-080 to C25-083).
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 __all__ = ["HostRules", "is_loopback"]
 
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?", re.ASCII)
 _REMEMBERED = 256
 
 
@@ -58,21 +59,17 @@ class HostRules:
 
     def _object(self, host: bytes | None, origin: bytes | None) -> str | None:
         name = (host or b"").decode("latin-1").lower()
-        if not self._knows_host(name):
+        if "*" not in self._hosts and not self._knows_host(name):
             return f"This server does not go by the name {name!r} (it can be told to: allowed_hosts)"
         if origin is not None and not self._knows_origin(origin.decode("latin-1").lower(), name):
             return f"Pages of {origin.decode('latin-1')!r} may not use this server (they can be let: allowed_origins)"
         return None
 
     def _knows_host(self, host: str) -> bool:
-        if "*" in self._hosts or host in self._hosts:
+        if host in self._hosts:
             return True
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            urlsplit(f"//{host}").port  # noqa: B018 - raises ValueError for what is no port
-        except ValueError:
-            return False
-        if not name:
+        name = _name_of(host)
+        if name is None:
             return False
         if name in self._hosts or f"[{name}]" in self._hosts:
             return True
@@ -87,12 +84,16 @@ class HostRules:
     def _knows_origin(self, origin: str, host: str) -> bool:
         if "*" in self._origins or origin in self._origins:
             return True
-        try:
-            parts = urlsplit(origin)
-            name = parts.hostname or ""
-        except ValueError:
+        scheme, _, authority = origin.partition("://")
+        name = _name_of(authority)
+        if name is None or scheme not in ("http", "https"):
             return False
-        if parts.scheme not in ("http", "https"):
-            return False
-        # A page that came from this very server, or from this machine to a server that is for this machine only.
-        return parts.netloc == host or (self._local and is_loopback(name))
+        # A page that came from this very server, or from this machine to a server that is for this machine only. A
+        # name that is let pass with all others proves nothing: it is just what a rebound page has.
+        return (authority == host and self._knows_host(host)) or (self._local and is_loopback(name))
+
+
+def _name_of(authority: str) -> str | None:
+    # The host of HOST or HOST:PORT; None if it is neither.
+    match = _AUTHORITY.fullmatch(authority)
+    return None if match is None or int(match[2] or 0) > 65535 else match[1].strip("[]")

@@ -11,7 +11,7 @@ import selectors
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -142,6 +142,10 @@ class Answer:
         return body
 
 
+def _nothing() -> None:
+    pass
+
+
 class HttpPool:
     """The connections to one origin."""
 
@@ -159,9 +163,17 @@ class HttpPool:
 
     @asynccontextmanager
     async def request(
-        self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes = b""
+        self,
+        method: str,
+        target: str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes = b"",
+        *,
+        sent: Callable[[], None] = _nothing,
     ) -> AsyncIterator[Answer]:
         """Send a request; the block has the answer. What of it is left unread costs the connection.
+
+        `sent` is called when the request has been written.
 
         Raises `ConnectionClosed` if there is no connection or it breaks, `RemoteProtocolError`, `LocalProtocolError`
         for headers that are none.
@@ -186,6 +198,7 @@ class HttpPool:
                 await wire.stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # it may have answered before it closed
+            sent()
             event = await wire.next_event()
             while isinstance(event, h11.InformationalResponse):
                 event = await wire.next_event()

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import trio
 from attrs import define
@@ -30,10 +29,11 @@ from .exchange import Exchange
 from .profile import ASSUMED, PROFILES, HttpProfile
 from .streams import EventStream, parse_event_id
 
-__all__ = ["HttpSession"]
+__all__ = ["SESSION_ID", "HttpSession"]
 
 logger = logging.getLogger("mcp_tasks.http")
 
+SESSION_ID = b"Mcp-Session-Id"
 _JSON = ((b"Content-Type", b"application/json"),)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -73,8 +73,8 @@ class HttpSession(Transport):
         self._streams: OrderedDict[str, EventStream] = OrderedDict()  # all that can be come back to
         self._listening: list[EventStream] = []  # those of GET, the newest last
         self._count = 0
-        self._questions: deque[Request] = deque()  # for which there is no stream
-        self._notices: deque[Notification] = deque()
+        self._waiting: deque[Message] = deque()  # for a stream to go on
+        self._questions = 0  # how many of those are requests
         self._dirty: list[Exchange] = []
         self._busy: dict[Exchange, None] = {}
         self._progress = trio.lowlevel.ParkingLot()
@@ -99,6 +99,9 @@ class HttpSession(Transport):
 
     def post(self, message: Message, exchange: Exchange, *, takes_json: bool, takes_events: bool) -> None:
         """Take in a message and answer its POST: a notification or response at once, a request in time."""
+        if self._closed:
+            exchange.refuse(404, f"There is no such session any more: {self._why}")
+            return
         self.seen_at = trio.current_time()
         if not isinstance(message, Request):
             self.deliver(message)
@@ -113,11 +116,14 @@ class HttpSession(Transport):
         post = _Post(exchange, takes_json, takes_events, self.seen_at)
         self._posts[message.id] = post
         if self._questions and post.can_stream:
-            self._send_waiting(self._open(post), self._questions)
+            self._send_waiting(self._open(post), questions_only=True)
         self.deliver(message)
 
     def listen(self, exchange: Exchange, last_event_id: str | None) -> None:
         """Answer a GET: with a new stream, or with the rest of the one that `last_event_id` is of."""
+        if self._closed:
+            exchange.refuse(404, f"There is no such session any more: {self._why}")
+            return
         self.seen_at = trio.current_time()
         if last_event_id is not None:
             self._resume(exchange, last_event_id)
@@ -133,7 +139,7 @@ class HttpSession(Transport):
         stream = self._new_stream()
         self._listening.append(stream)
         self._carry(stream, exchange, None)
-        self._send_waiting(stream, self._questions, self._notices)
+        self._send_waiting(stream)
         self._write(exchange)
 
     def _resume(self, exchange: Exchange, last_event_id: str) -> None:
@@ -145,7 +151,7 @@ class HttpSession(Transport):
         if not self._carry(stream, exchange, named[1]):
             logger.warning("%r: a client came back too late: some of its events are gone", self)
         if stream in self._listening:
-            self._send_waiting(stream, self._questions, self._notices)
+            self._send_waiting(stream)
         self._write(exchange)
 
     def deliver(self, message: Inbound) -> None:
@@ -184,14 +190,17 @@ class HttpSession(Transport):
         if stream is not None:
             stream.add(data, lossy=isinstance(message, Notification))
             self._touched(stream)
-        elif isinstance(message, Notification):
-            self._notices.append(message)
-            if len(self._notices) > self._limits.waiting:
-                logger.debug("%r: nobody listens: dropped a %s", self, self._notices.popleft().method)
-        elif len(self._questions) >= self._limits.waiting:
-            raise LimitReached("Too many requests wait for the client to listen", "waiting", self._limits.waiting)
+        elif isinstance(message, Request):
+            if self._questions >= self._limits.waiting:
+                raise LimitReached("Too many requests wait for the client to listen", "waiting", self._limits.waiting)
+            self._questions += 1
+            self._waiting.append(message)
         else:
-            self._questions.append(message)
+            self._waiting.append(message)
+            if len(self._waiting) - self._questions > self._limits.waiting:
+                oldest = next(one for one in self._waiting if isinstance(one, Notification))
+                self._waiting.remove(oldest)
+                logger.debug("%r: nobody listens: dropped a %s", self, oldest.method)
 
     def _answer(self, message: Response | ErrorResponse, related_to: RequestId | None) -> None:
         id = message.id if related_to is None else related_to
@@ -208,7 +217,7 @@ class HttpSession(Transport):
         exchange, stream = post.exchange, post.stream
         self.seen_at = trio.current_time()
         if not self.opened:
-            exchange.extra = ()  # there is no session to name
+            exchange.extra = [field for field in exchange.extra if field[0] != SESSION_ID]  # there is none to name
             self.end("the handshake failed")
         if stream is None and post.takes_json:
             exchange.lost = None
@@ -252,9 +261,10 @@ class HttpSession(Transport):
         return 0 if exchange is None else exchange.backlog
 
     def abandon(self, id: RequestId) -> bool:
-        for question in self._questions:
-            if question.id == id:
-                self._questions.remove(question)
+        for message in self._waiting:
+            if isinstance(message, Request) and message.id == id:
+                self._waiting.remove(message)
+                self._questions -= 1
                 return True
         return False
 
@@ -276,6 +286,8 @@ class HttpSession(Transport):
         post = self._posts.pop(id, None)
         if post is None:
             return
+        if not self._posts:
+            self._progress.unpark_all()
         if post.stream is not None:
             self._forget(post.stream)
         elif post.exchange.open:
@@ -307,8 +319,8 @@ class HttpSession(Transport):
             self._posts.clear()
             self._streams.clear()
             self._listening.clear()
-            self._questions.clear()
-            self._notices.clear()
+            self._waiting.clear()
+            self._questions = 0
             self._dirty.clear()
             self._busy.clear()
             self._progress.unpark_all()
@@ -422,13 +434,16 @@ class HttpSession(Transport):
             size -= oldest.kept_bytes
             self._forget(oldest)
 
-    def _send_waiting(self, stream: EventStream, *waiting: deque[Any]) -> None:
-        for messages in waiting:
-            while messages:
-                message = messages.popleft()
-                data = bytearray()
-                self._codec.encode_into(message, data)
-                stream.add(data, lossy=isinstance(message, Notification))
+    def _send_waiting(self, stream: EventStream, *, questions_only: bool = False) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for message in waiting:
+            if questions_only and not isinstance(message, Request):
+                self._waiting.append(message)
+                continue
+            data = bytearray()
+            self._codec.encode_into(message, data)
+            stream.add(data, lossy=isinstance(message, Notification))
+        self._questions = 0
         self._touched(stream)
         self.try_flush()
 

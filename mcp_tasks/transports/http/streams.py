@@ -145,5 +145,4 @@ class EventStream:
 
     def _forget(self, event: _Kept) -> None:
         self.kept_bytes -= len(event.data)
-        if event.place <= self._sent:
-            self._gone = event.place
+        self._gone = max(self._gone, event.place)
