@@ -1,6 +1,9 @@
 """The other sides: programs on official SDKs, installed on first use, started for every test and gone after it.
 
 Nothing is skipped. If the SDKs cannot be installed, the tests fail and say why.
+
+Most tests are for stdio and for HTTP. What a fixture starts ends well and by itself, has nothing to complain about on
+stderr and, over HTTP, has answered a DELETE when its client is gone.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ from typing import Any, TypeAlias
 
 import pytest
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
-from mcp_tasks import Connection, Context, Peer, RequestRejected, open_stdio
+from mcp_tasks import Connection, Context, Peer, RequestRejected, open_http, open_stdio
 from mcp_tasks.wire.client_features import CreateMessageResult, ElicitResult
 from mcp_tasks.wire.content import TextContent
+
+from ._programs import Program, SdkServer, http_server, sdk_server
 
 SECONDS = 60.0
 """No test takes longer."""
@@ -45,38 +50,18 @@ def peers() -> ModuleType:
     return install
 
 
-@frozen(kw_only=True)
-class SdkServer:
-    """A server on an official SDK with the tools of tests/peers/README.md, and how it differs from the other one."""
-
-    command: list[str]
-    name: str
-    poll_interval_ms: int
-    """What it asks for. The Python SDK has no choice here."""
-    echoes_prefix: bool
-    """Whether its error messages begin with "MCP error CODE: "; those of tasks that failed do not."""
-    refused_task: tuple[int, str]
-    """How a call fails that had the client run a task, which ended in -1 "the user said no": code, end of message."""
-
-
-@pytest.fixture(params=["python", "npm"])
+@pytest.fixture(params=["python-stdio", "npm-stdio", "python-http", "npm-http"])
 def sdk(request: pytest.FixtureRequest, peers: ModuleType) -> SdkServer:
-    """Both SDKs, one after the other."""
-    if request.param == "python":
-        return SdkServer(
-            command=peers.python_server_command(),
-            name="mcp-tasks-python-peer",
-            poll_interval_ms=500,
-            echoes_prefix=False,
-            refused_task=(-1, "the user said no"),
-        )
-    return SdkServer(
-        command=peers.npm_server_command(),
-        name="mcp-tasks-npm-peer",
-        poll_interval_ms=100,
-        echoes_prefix=True,
-        refused_task=(-32603, " failed"),
-    )
+    """The SDKs that have tasks, one after the other, over stdio and over HTTP."""
+    return sdk_server(peers, request.param)
+
+
+@pytest.fixture(
+    params=["python-stdio", "npm-stdio", "python23-stdio", "python-http", "npm-http", "python23-http"],
+)
+def any_sdk(request: pytest.FixtureRequest, peers: ModuleType) -> SdkServer:
+    """All SDKs, for what has nothing to do with tasks."""
+    return sdk_server(peers, request.param)
 
 
 # --- our side of it ---------------------------------------------------------------------------------------------------
@@ -155,6 +140,29 @@ def hosting_client(make_peer: Callable[..., Peer], user: User) -> Peer:
 Connect: TypeAlias = "Callable[..., AbstractAsyncContextManager[Connection]]"
 
 
+@asynccontextmanager
+async def over_stdio(peer: Peer, program: Program) -> AsyncIterator[Connection]:
+    """Start a server and connect a client to it by its stdin and stdout."""
+    async with open_stdio(program.command, stderr="capture") as transport, peer.connect(transport) as connection:
+        yield connection
+    if program.exits:
+        assert transport.returncode == 0, transport.stderr_tail
+
+
+@asynccontextmanager
+async def over_http(peer: Peer, program: Program) -> AsyncIterator[Connection]:
+    """Start a server and connect a client to it by HTTP."""
+    async with http_server(program.command) as server:
+        async with open_http(server.url) as transport, peer.connect(transport) as connection:
+            yield connection
+        await server.hear("DELETE 200")
+        assert server.process.stdin is not None
+        await server.process.stdin.aclose()
+        assert await server.end() == 0
+        if program.exits:
+            assert server.whispered() == ""
+
+
 @pytest.fixture
 def connect(caplog: pytest.LogCaptureFixture) -> Connect:
     """Starts a server and connects a client to it, for a minute at most.
@@ -165,13 +173,11 @@ def connect(caplog: pytest.LogCaptureFixture) -> Connect:
     caplog.set_level(logging.WARNING, logger="mcp_tasks")
 
     @asynccontextmanager
-    async def connect(peer: Peer, command: list[str], *, exits: bool = True) -> AsyncIterator[Connection]:
+    async def connect(peer: Peer, program: Program) -> AsyncIterator[Connection]:
         with trio.fail_after(SECONDS):
-            async with open_stdio(command, stderr="capture") as transport, peer.connect(transport) as connection:
+            async with (over_http if program.over_http else over_stdio)(peer, program) as connection:
                 yield connection
-            if exits:
-                assert transport.returncode == 0, transport.stderr_tail
-            assert [record.getMessage() for record in caplog.records if record.name.startswith("mcp_tasks")] == []
+        assert [record.getMessage() for record in caplog.records if record.name.startswith("mcp_tasks")] == []
 
     return connect
 

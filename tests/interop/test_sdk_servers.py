@@ -1,4 +1,8 @@
-"""Our client drives servers on PyPI mcp 1.30.0 and npm @modelcontextprotocol/sdk 1.32.2: the same tests for both."""
+"""Our client drives servers on the official SDKs, over stdio and over HTTP.
+
+They are PyPI mcp 1.30.0 and npm @modelcontextprotocol/sdk 1.32.2: the same tests for both. PyPI mcp 2.3.0, which has no
+tasks for our revision, takes part in what concerns none.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import pytest
 import trio
 
 from mcp_tasks import (
+    UNSET,
     CapabilityMissing,
     Connection,
     ConnectionClosed,
@@ -55,38 +60,49 @@ def collapsed(tasks: list[Task]) -> list[TaskStatus]:
 # --- without tasks ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_handshake(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
+async def test_the_handshake(any_sdk: Any, connect: Connect, client: Peer) -> None:
+    async with connect(client, any_sdk) as connection:
         assert connection.revision == "2025-11-25"
-        assert connection.peer_name == f"{sdk.name} 1"
-        tasks = connection.their_capabilities.tasks
-        assert (tasks.list, tasks.cancel, tasks.requests.tools.call) == ({}, {}, {})
+        assert connection.peer_name == f"{any_sdk.name} 1"
         await connection.ping()
-        with pytest.raises(CapabilityMissing):
-            await connection.call("resources/list")
-        with pytest.raises(CapabilityMissing):
-            await connection.set_logging_level("debug")
+        tasks = connection.their_capabilities.tasks
+        if any_sdk.drives:
+            assert (tasks.list, tasks.cancel, tasks.requests.tools.call) == ({}, {}, {})
+            with pytest.raises(CapabilityMissing):
+                await connection.call("resources/list")
+            with pytest.raises(CapabilityMissing):
+                await connection.set_logging_level("debug")
+        else:
+            assert tasks is UNSET
+            with pytest.raises(CapabilityMissing):
+                await connection.call_tool("greet", {"name": "Ada"}, task=True)
 
 
-async def test_the_tools_are_listed(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
-        support = {tool.name: tool.execution.task_support async for tool in connection.list_tools()}
-    assert support == {
+async def test_the_tools_are_listed(any_sdk: Any, connect: Connect, client: Peer) -> None:
+    async with connect(client, any_sdk) as connection:
+        support = {
+            tool.name: tool.execution.task_support if tool.execution else None async for tool in connection.list_tools()
+        }
+    everywhere = {
         "greet": "forbidden",
-        "slow_compute": "optional",
         "failing_job": "required",
         "protocol_error_job": "optional",
         "confirm_delete": "optional",
         "multi_input": "optional",
         "sample_job": "optional",
         "progress_job": "optional",
-        "drive_sampling": "forbidden",
-        "drive_elicitation": "forbidden",
+        "announce": "forbidden",
+        "drop_stream": "forbidden",
     }
+    if any_sdk.drives:
+        concerns_tasks = {"slow_compute": "optional", "drive_sampling": "forbidden", "drive_elicitation": "forbidden"}
+        assert support == everywhere | concerns_tasks
+    else:
+        assert support == dict.fromkeys(everywhere)
 
 
-async def test_plain_calls(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
-    async with connect(client, sdk.command) as connection:
+async def test_plain_calls(any_sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
+    async with connect(client, any_sdk) as connection:
         assert text_of(await connection.call_tool("greet", {"name": "Ada"})) == "hello Ada"
         assert text_of(await connection.call_tool("confirm_delete", {"filename": "a.txt"})) == "deleted a.txt"
         assert text_of(await connection.call_tool("multi_input")) == "Ada is 36"
@@ -97,8 +113,8 @@ async def test_plain_calls(sdk: Any, connect: Connect, client: Peer, user: Any) 
     assert user.related == [None, None, None, None]
 
 
-async def test_plain_calls_that_fail(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
+async def test_plain_calls_that_fail(any_sdk: Any, connect: Connect, client: Peer) -> None:
+    async with connect(client, any_sdk) as connection:
         with pytest.raises(RequestFailed) as failed:
             await connection.call("tools/call", BROKEN)
         assert (failed.value.code, failed.value.message) == (-32000, "the job broke")
@@ -109,20 +125,34 @@ async def test_plain_calls_that_fail(sdk: Any, connect: Connect, client: Peer) -
             assert failed.value.code == -32602
 
 
-async def test_a_call_that_is_withdrawn(sdk: Any, connect: Connect, client: Peer) -> None:
+async def test_a_call_that_is_withdrawn(any_sdk: Any, connect: Connect, client: Peer) -> None:
     """The Python SDK answers it all the same, with error 0; the answer is dropped, and all goes on."""
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, any_sdk) as connection:
         with trio.CancelScope() as scope:
             await connection.call_tool("progress_job", {"steps": 10_000}, on_progress=lambda _: scope.cancel())
         assert scope.cancelled_caught
         assert text_of(await connection.call_tool("greet", {"name": "Ada"})) == "hello Ada"
 
 
+async def test_a_notification_of_its_own_accord(any_sdk: Any, connect: Connect, make_peer: Any) -> None:
+    """It belongs to no request: over HTTP it comes on the stream that a GET has opened."""
+    peer = make_peer("interop-client")
+    changed = trio.Event()
+
+    @peer.on("notifications/tools/list_changed")
+    async def told(connection: Connection, params: Any) -> None:
+        changed.set()
+
+    async with connect(peer, any_sdk) as connection:
+        assert text_of(await connection.call_tool("announce")) == "announced"
+        await changed.wait()
+
+
 # --- the life of a task -----------------------------------------------------------------------------------------------
 
 
 async def test_a_task_from_start_to_result(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", SHORT, ttl=60) as task:
             assert task.task is not None
             assert task.task.status is WORKING
@@ -143,13 +173,13 @@ async def test_a_task_from_start_to_result(sdk: Any, connect: Connect, client: P
 
 
 async def test_a_result_is_waited_for_without_looking_at_the_status(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", SHORT, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", SHORT, ttl=60) as task:
         assert text_of(await task.value()) == "done"
 
 
 async def test_a_task_that_is_kept_for_ever(sdk: Any, connect: Connect, client: Peer) -> None:
     """Without a limit npm says ``ttl: null``, and Python nothing at all."""
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", SHORT) as task:
             assert task.task is not None
             assert task.task.ttl_ms is None
@@ -160,7 +190,7 @@ async def test_a_task_that_is_kept_for_ever(sdk: Any, connect: Connect, client: 
 
 async def test_many_tasks_are_listed(sdk: Any, connect: Connect, client: Peer) -> None:
     """More than a page of the npm SDK, which is 10; Python lists all at once."""
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         made = []
         for _ in range(23):
             async with connection.start("tools/call", SHORT, ttl=60) as task:
@@ -169,7 +199,7 @@ async def test_many_tasks_are_listed(sdk: Any, connect: Connect, client: Peer) -
 
 
 async def test_a_task_is_detached_and_taken_up_again(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", SHORT, ttl=60) as task:
             saved = task.detach()
         assert saved.peer == f"{sdk.name} 1"
@@ -178,7 +208,7 @@ async def test_a_task_is_detached_and_taken_up_again(sdk: Any, connect: Connect,
 
 
 async def test_the_wrong_way_to_call_a_tool(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         with pytest.raises(RequestFailed) as failed:
             await connection.call("tools/call", {"name": "failing_job", "arguments": {}})
         assert failed.value.code == -32601
@@ -194,7 +224,7 @@ async def test_the_wrong_way_to_call_a_tool(sdk: Any, connect: Connect, client: 
 
 
 async def test_call_tool_hides_the_task(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         result = await connection.call_tool("failing_job")
         assert result.is_error
         assert text_of(result) == "the job failed"
@@ -207,7 +237,7 @@ async def test_call_tool_hides_the_task(sdk: Any, connect: Connect, client: Peer
 async def test_two_tasks_at_once(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
     user.together = 2
     async with (
-        connect(client, sdk.command) as connection,
+        connect(client, sdk) as connection,
         connection.start("tools/call", CONFIRM) as one,
         connection.start("tools/call", CONFIRM) as other,
     ):
@@ -218,7 +248,7 @@ async def test_two_tasks_at_once(sdk: Any, connect: Connect, client: Peer, user:
 
 
 async def test_unknown_tasks(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         for operation in (connection.get_task, connection.await_task, connection.cancel_task):
             with pytest.raises(RequestFailed) as failed:
                 await operation("no-such-task")
@@ -228,7 +258,7 @@ async def test_unknown_tasks(sdk: Any, connect: Connect, client: Peer) -> None:
 
 async def test_a_task_expires(sdk: Any, connect: Connect, client: Peer) -> None:
     """It is gone then, for both."""
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", LONG, ttl=0.3) as task:
             with pytest.raises(RequestFailed) as failed:
                 async for _ in task.updates():
@@ -244,7 +274,7 @@ async def test_a_task_expires(sdk: Any, connect: Connect, client: Peer) -> None:
 
 
 async def test_the_connection_ends_before_the_task(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", LONG, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", LONG, ttl=60) as task:
         task.detach()
     assert connection.closed
     for operation in (task.status, task.result, task.result, task.cancel, connection.ping):
@@ -252,6 +282,7 @@ async def test_the_connection_ends_before_the_task(sdk: Any, connect: Connect, c
             await operation()
 
 
+@pytest.mark.parametrize("sdk", ["python-stdio", "npm-stdio"], indirect=True)
 async def test_the_server_is_killed_while_a_result_is_waited_for(sdk: Any, client: Peer) -> None:
     with trio.fail_after(60):
         async with open_stdio(sdk.command, stderr="capture") as transport, client.connect(transport) as connection:
@@ -273,7 +304,7 @@ async def test_the_server_is_killed_while_a_result_is_waited_for(sdk: Any, clien
 
 
 async def test_several_requests_for_one_result(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", SHORT, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", SHORT, ttl=60) as task:
         found: list[Any] = []
 
         async def fetch() -> None:
@@ -287,7 +318,7 @@ async def test_several_requests_for_one_result(sdk: Any, connect: Connect, clien
 
 
 async def test_several_waits_for_one_result(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", SHORT, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", SHORT, ttl=60) as task:
         found: list[Any] = []
 
         async def wait() -> None:
@@ -300,7 +331,7 @@ async def test_several_waits_for_one_result(sdk: Any, connect: Connect, client: 
 
 
 async def test_updates_are_followed_while_the_result_is_waited_for(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", CONFIRM, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", CONFIRM, ttl=60) as task:
         seen: list[Task] = []
         found: list[Any] = []
 
@@ -319,7 +350,7 @@ async def test_updates_are_followed_while_the_result_is_waited_for(sdk: Any, con
 
 async def test_a_wait_is_given_up_and_the_task_goes_on(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
     user.together = 2  # the first question has to wait
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", CONFIRM, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", CONFIRM, ttl=60) as task:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(task.result)
@@ -331,7 +362,7 @@ async def test_a_wait_is_given_up_and_the_task_goes_on(sdk: Any, connect: Connec
 
 
 async def test_a_result_after_the_block_was_left(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", LONG, ttl=60) as task:
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
@@ -346,7 +377,7 @@ async def test_a_result_after_the_block_was_left(sdk: Any, connect: Connect, cli
 
 
 async def test_a_task_is_cancelled(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", LONG, ttl=60) as task:
             assert (await task.cancel()).status is CANCELLED
             assert (await task.status()).status is CANCELLED
@@ -361,14 +392,14 @@ async def test_a_task_is_cancelled(sdk: Any, connect: Connect, client: Peer) -> 
 
 
 async def test_the_raw_result_of_a_cancelled_task(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", LONG, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", LONG, ttl=60) as task:
         await task.cancel()
         with pytest.raises(TaskCancelled):
             await task.result()
 
 
 async def test_a_task_is_cancelled_while_its_result_is_waited_for(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", LONG, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", LONG, ttl=60) as task:
 
         async def wait() -> None:
             with pytest.raises(TaskCancelled):
@@ -384,7 +415,7 @@ async def test_a_task_is_cancelled_while_a_question_is_open(
     sdk: Any, connect: Connect, client: Peer, user: Any
 ) -> None:
     user.together = 2
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", CONFIRM, ttl=60) as task:
 
             async def wait() -> None:
@@ -401,7 +432,7 @@ async def test_a_task_is_cancelled_while_a_question_is_open(
 
 
 async def test_leaving_the_block_cancels_the_task(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", LONG, ttl=60) as task:
             pass
         assert (await connection.get_task(task.id)).status is CANCELLED
@@ -411,7 +442,7 @@ async def test_leaving_the_block_cancels_the_task(sdk: Any, connect: Connect, cl
 
 
 async def test_a_question_midway(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", CONFIRM, ttl=60) as task:
             seen = collapsed([update async for update in task.updates()])
             assert seen in ([WORKING, INPUT_REQUIRED, COMPLETED], [WORKING, INPUT_REQUIRED, WORKING, COMPLETED])
@@ -422,7 +453,7 @@ async def test_a_question_midway(sdk: Any, connect: Connect, client: Peer, user:
 
 async def test_a_question_while_the_result_is_waited_for(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
     user.declines = True
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", CONFIRM, ttl=60) as task:
             assert text_of(await task.value()) == "kept a.txt"
         assert user.related == [task.id]
@@ -430,7 +461,7 @@ async def test_a_question_while_the_result_is_waited_for(sdk: Any, connect: Conn
 
 async def test_two_questions_midway(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
     user.together = 2
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", {"name": "multi_input", "arguments": {}}, ttl=60) as task:
             assert text_of(await task.value()) == "Ada is 36"
         assert user.related == [task.id, task.id]
@@ -438,7 +469,7 @@ async def test_two_questions_midway(sdk: Any, connect: Connect, client: Peer, us
 
 
 async def test_sampling_midway(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         async with connection.start("tools/call", {"name": "sample_job", "arguments": {"prompt": "hi"}}) as task:
             assert text_of(await task.value()) == "sampled: hi"
         assert user.related == [task.id]
@@ -448,7 +479,7 @@ async def test_sampling_midway(sdk: Any, connect: Connect, client: Peer, user: A
 
 async def test_a_question_that_is_refused(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
     user.refuses = True
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", CONFIRM, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", CONFIRM, ttl=60) as task:
         with pytest.raises(RequestFailed) as failed:
             await task.value()
         assert failed.value.code == -1
@@ -461,7 +492,7 @@ async def test_a_question_that_is_refused(sdk: Any, connect: Connect, client: Pe
 
 async def test_a_task_ends_in_a_result_with_is_error(sdk: Any, connect: Connect, client: Peer) -> None:
     params = {"name": "failing_job", "arguments": {}}
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", params, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", params, ttl=60) as task:
         assert collapsed([update async for update in task.updates()])[-1] is FAILED
         result = await task.value()
         assert result.is_error
@@ -469,7 +500,7 @@ async def test_a_task_ends_in_a_result_with_is_error(sdk: Any, connect: Connect,
 
 
 async def test_a_task_ends_in_a_protocol_error(sdk: Any, connect: Connect, client: Peer) -> None:
-    async with connect(client, sdk.command) as connection, connection.start("tools/call", BROKEN, ttl=60) as task:
+    async with connect(client, sdk) as connection, connection.start("tools/call", BROKEN, ttl=60) as task:
         for wait in (task.result, task.value, task.result):
             with pytest.raises(RequestFailed) as failed:
                 await wait()
@@ -489,7 +520,7 @@ async def test_progress_of_a_task(by: str, sdk: Any, connect: Connect, client: P
     told: list[Progress] = []
     params = {"name": "progress_job", "arguments": {"steps": 5}}
     async with (
-        connect(client, sdk.command) as connection,
+        connect(client, sdk) as connection,
         connection.start("tools/call", params, ttl=60, on_progress=told.append) as task,
     ):
         assert told == []
@@ -503,7 +534,7 @@ async def test_progress_of_a_task(by: str, sdk: Any, connect: Connect, client: P
 
 
 async def test_the_client_hosts_a_sampling_task(sdk: Any, connect: Connect, hosting_client: Peer, user: Any) -> None:
-    async with connect(hosting_client, sdk.command) as connection:
+    async with connect(hosting_client, sdk) as connection:
         assert text_of(await connection.call_tool("drive_sampling", {"prompt": "hi"})) == "sampled: hi"
     assert user.hosted == [True]
 
@@ -511,7 +542,7 @@ async def test_the_client_hosts_a_sampling_task(sdk: Any, connect: Connect, host
 async def test_the_client_hosts_an_elicitation_task(
     sdk: Any, connect: Connect, hosting_client: Peer, user: Any
 ) -> None:
-    async with connect(hosting_client, sdk.command) as connection:
+    async with connect(hosting_client, sdk) as connection:
         result = await connection.call_tool("drive_elicitation", {"message": "ok?"})
         assert text_of(result) == 'accept {"confirm":true}'
     assert user.hosted == [True]
@@ -523,14 +554,14 @@ async def test_the_client_hosts_a_declined_elicitation_task(
     sdk: Any, connect: Connect, hosting_client: Peer, user: Any
 ) -> None:
     user.declines = True
-    async with connect(hosting_client, sdk.command) as connection:
+    async with connect(hosting_client, sdk) as connection:
         assert text_of(await connection.call_tool("drive_elicitation", {"message": "ok?"})) == "decline null"
     assert user.hosted == [True]
 
 
 async def test_the_client_hosts_a_task_that_fails(sdk: Any, connect: Connect, hosting_client: Peer, user: Any) -> None:
     user.refuses = True
-    async with connect(hosting_client, sdk.command) as connection:
+    async with connect(hosting_client, sdk) as connection:
         with pytest.raises(RequestFailed) as failed:
             await connection.call_tool("drive_sampling", {"prompt": "hi"})
     code, end = sdk.refused_task
@@ -542,7 +573,7 @@ async def test_the_client_hosts_a_task_that_fails(sdk: Any, connect: Connect, ho
 async def test_a_client_that_hosts_tasks_still_answers_plain_questions(
     sdk: Any, connect: Connect, hosting_client: Peer, user: Any
 ) -> None:
-    async with connect(hosting_client, sdk.command) as connection:
+    async with connect(hosting_client, sdk) as connection:
         assert text_of(await connection.call_tool("confirm_delete", {"filename": "a"})) == "deleted a"
         async with connection.start("tools/call", CONFIRM, ttl=60) as task:
             assert text_of(await task.value()) == "deleted a.txt"
@@ -551,7 +582,7 @@ async def test_a_client_that_hosts_tasks_still_answers_plain_questions(
 
 
 async def test_a_client_without_tasks_is_not_driven(sdk: Any, connect: Connect, client: Peer, user: Any) -> None:
-    async with connect(client, sdk.command) as connection:
+    async with connect(client, sdk) as connection:
         with pytest.raises(RequestFailed):
             await connection.call_tool("drive_elicitation", {"message": "ok?"})
         assert text_of(await connection.call_tool("greet", {"name": "Ada"})) == "hello Ada"

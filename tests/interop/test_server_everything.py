@@ -1,4 +1,7 @@
-"""Our client and npm's server-everything 2026.8.31: its tools as tasks, and tasks that it has our client run."""
+"""Our client and npm's server-everything 2026.8.31, over stdio and over HTTP.
+
+That is: its tools as tasks, a question midway, and tasks that it has our client run.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,22 @@ from mcp_tasks import Connection, Context, Peer, TaskCancelled
 from mcp_tasks.wire.client_features import ElicitResult
 from mcp_tasks.wire.tasks import TaskStatus
 
+from ._programs import Program
+
 Open: TypeAlias = "Callable[[Peer], AbstractAsyncContextManager[Connection]]"
 
 RESEARCH = "simulate-research-query"
 
 
-@pytest.fixture
-def everything(peers: ModuleType, connect: Any) -> Open:
+@pytest.fixture(params=["stdio", "http"])
+def everything(request: pytest.FixtureRequest, peers: ModuleType, connect: Any) -> Open:
     """Connects a client to server-everything, and waits until it has the tools that depend on the client.
 
-    It offers them one by one once it knows that the client is ready, and tells of each.
+    It offers them one by one once it knows that the client is ready, and tells of each. Over HTTP nobody has to hear of
+    it: that is before there can be a stream to tell it on, and it throws away what it has no stream for.
     """
+    # On stdio it does not exit while a request of its own (for our roots) is unanswered.
+    program = Program(command=peers.everything_command(request.param), transport=request.param, exits=False)
 
     @asynccontextmanager
     async def open_everything(peer: Peer) -> Any:
@@ -34,9 +42,9 @@ def everything(peers: ModuleType, connect: Any) -> Open:
         async def told(connection: Connection, params: Any) -> None:
             changed.set()
 
-        # It does not exit while a request of its own (for our roots) is unanswered.
-        async with connect(peer, peers.everything_command(), exits=False) as connection:
-            await changed.wait()
+        async with connect(peer, program) as connection:
+            if not program.over_http:
+                await changed.wait()
             yield connection
 
     return open_everything

@@ -1,9 +1,10 @@
 """Install the official SDKs that the interoperability tests talk to.
 
 Run it with any Python from 3.10 on; it needs only the standard library, plus ``node`` and ``npm``.
-It creates two directories below the repository root (or below ``$MCP_TASKS_PEERS``):
+It creates three directories below the repository root (or below ``$MCP_TASKS_PEERS``):
 
-* ``.peers/mcp130``  a virtual environment with the Python SDK,
+* ``.peers/mcp130``  a virtual environment with the Python SDK, the first generation,
+* ``.peers/mcp23``   the same with the second generation (the benchmark uses it, too),
 * ``.peers/npm``     a ``node_modules`` with the TypeScript SDK and its "everything" server.
 
 Each holds a stamp with the pins it was built from. A matching stamp makes a second run a no-op, a
@@ -21,18 +22,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
-PYTHON_PINS = ["mcp==1.30.0"]
+PYTHON_PINS = {"mcp130": ["mcp==1.30.0"], "mcp23": ["mcp==2.3.0"]}
 NPM_PINS = {
     "@modelcontextprotocol/sdk": "1.32.2",
     "@modelcontextprotocol/server-everything": "2026.8.31",
 }
+TRANSPORTS = ("stdio", "http", "http-json", "http-resumable")
+"""Of our servers. Over HTTP answers are streams, or JSON, or streams that a client may come back to."""
+
 ATTEMPTS = 3
 STAMP = ".pins.json"
+BENCH_STAMP = ".stamp"  # what bench/install.py leaves, which makes the same environment for 2.3: one pin a line
+
+Server: TypeAlias = "str | Sequence[str]"
+"""What a client is to talk to: the URL of a server, or the command that starts one on stdio."""
+
+Pins: TypeAlias = "list[str] | dict[str, str]"
 
 
 class PeersError(Exception):
@@ -47,8 +59,12 @@ def peers_dir() -> Path:
 
 def python_130() -> Path:
     """The interpreter of the environment with mcp 1.30."""
-    venv = peers_dir() / "mcp130"
-    return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
+    return _python(peers_dir() / "mcp130")
+
+
+def python_23() -> Path:
+    """The interpreter of the environment with mcp 2.3."""
+    return _python(peers_dir() / "mcp23")
 
 
 def node_modules() -> Path:
@@ -61,31 +77,52 @@ def node() -> str:
     return _tool("node")
 
 
-def everything_command() -> list[str]:
-    """Command line of the npm "everything" server on stdio."""
-    package = node_modules() / "@modelcontextprotocol" / "server-everything"
-    return [node(), str(package / "dist" / "index.js"), "stdio"]
+def everything_command(transport: str = "stdio") -> list[str]:
+    """Command line of the npm "everything" server; `transport` may also be ``http``.
+
+    Over HTTP it would neither tell its port, if it may choose, nor end with its stdin. A preloaded
+    module has it do both, as our servers do.
+    """
+    script = str(node_modules() / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js")
+    if transport == "stdio":
+        return [node(), script, "stdio"]
+    return [node(), "--import", (HERE / "announce.mjs").as_uri(), script, "streamableHttp"]
 
 
-def npm_server_command() -> list[str]:
-    """Command line of our server on the npm SDK."""
-    return [node(), str(HERE / "npm_server.mjs"), str(peers_dir())]
+def npm_server_command(transport: str = "stdio") -> list[str]:
+    """Command line of our server on the npm SDK; for `transport` see `TRANSPORTS`."""
+    return [node(), str(HERE / "npm_server.mjs"), transport, str(peers_dir())]
 
 
-def python_server_command() -> list[str]:
-    """Command line of our server on the Python SDK."""
-    return [str(python_130()), str(HERE / "python_server.py")]
+def python_server_command(transport: str = "stdio") -> list[str]:
+    """Command line of our server on mcp 1.30; for `transport` see `TRANSPORTS`."""
+    return [str(python_130()), str(HERE / "python_server.py"), transport]
 
 
-def python_client_command(scenario: str, server: Sequence[str], *, timeout: float = 30.0) -> list[str]:
-    """Command line of our client on the Python SDK, playing `scenario` against `server`."""
-    client = [str(python_130()), str(HERE / "python_client.py"), "--timeout", str(timeout)]
-    return [*client, scenario, "--", *server]
+def python23_server_command(transport: str = "stdio") -> list[str]:
+    """Command line of our server on mcp 2.3; for `transport` see `TRANSPORTS`."""
+    return [str(python_23()), str(HERE / "python23_server.py"), transport]
+
+
+def npm_client_command(scenario: str, server: Server, *options: str) -> list[str]:
+    """Command line of our client on the npm SDK, playing `scenario` against `server`."""
+    return [node(), str(HERE / "npm_client.mjs"), *options, str(peers_dir()), scenario, *_server(server)]
+
+
+def python_client_command(scenario: str, server: Server, *options: str) -> list[str]:
+    """Command line of our client on mcp 1.30, playing `scenario` against `server`."""
+    return [str(python_130()), str(HERE / "python_client.py"), *options, scenario, *_server(server)]
+
+
+def python23_client_command(scenario: str, server: Server, *options: str) -> list[str]:
+    """Command line of our client on mcp 2.3, playing `scenario` against `server`."""
+    return [str(python_23()), str(HERE / "python23_client.py"), *options, scenario, *_server(server)]
 
 
 def installed() -> bool:
-    """Whether both halves are there and built from the current pins."""
-    return _stamped(peers_dir() / "mcp130", PYTHON_PINS) and _stamped(peers_dir() / "npm", NPM_PINS)
+    """Whether everything is there and built from the current pins."""
+    environments = [_stamped(peers_dir() / name, pins) for name, pins in PYTHON_PINS.items()]
+    return all(environments) and _stamped(peers_dir() / "npm", NPM_PINS)
 
 
 def ensure() -> None:
@@ -97,11 +134,12 @@ def ensure() -> None:
     peers_dir().mkdir(parents=True, exist_ok=True)
     (peers_dir() / ".gitignore").write_text("*\n")
     with _lock(peers_dir() / ".lock"):
-        _build(peers_dir() / "mcp130", PYTHON_PINS, _install_python)
+        for name, pins in PYTHON_PINS.items():
+            _build(peers_dir() / name, pins, _install_python)
         _build(peers_dir() / "npm", NPM_PINS, _install_npm)
 
 
-def _build(target: Path, pins: object, install: Callable[[Path], None]) -> None:
+def _build(target: Path, pins: Pins, install: Callable[[Path], None]) -> None:
     """(Re)create one directory unless its stamp says it is current."""
     if _stamped(target, pins):
         return
@@ -109,14 +147,16 @@ def _build(target: Path, pins: object, install: Callable[[Path], None]) -> None:
         shutil.rmtree(target)
     install(target)
     (target / STAMP).write_text(json.dumps(pins))
+    if isinstance(pins, list):
+        (target / BENCH_STAMP).write_text("\n".join(pins) + "\n")
 
 
 def _install_python(target: Path) -> None:
     if not all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")):
         raise PeersError("this Python has no venv/ensurepip (a separate package on some systems)")
     _run([sys.executable, "-m", "venv", str(target)], attempts=1)
-    pip = [str(python_130()), "-m", "pip", "--disable-pip-version-check"]
-    _run([*pip, "install", "--quiet", *PYTHON_PINS])
+    pip = [str(_python(target)), "-m", "pip", "--disable-pip-version-check"]
+    _run([*pip, "install", "--quiet", *PYTHON_PINS[target.name]])
 
 
 def _install_npm(target: Path) -> None:
@@ -127,11 +167,23 @@ def _install_npm(target: Path) -> None:
     _run([_tool("npm"), "install", "--prefix", str(target), *quiet])
 
 
-def _stamped(target: Path, pins: object) -> bool:
+def _stamped(target: Path, pins: Pins) -> bool:
     try:
         return json.loads((target / STAMP).read_text()) == pins
     except (OSError, ValueError):
+        pass
+    try:
+        return isinstance(pins, list) and (target / BENCH_STAMP).read_text().split() == pins
+    except OSError:
         return False
+
+
+def _python(venv: Path) -> Path:
+    return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
+
+
+def _server(server: Server) -> list[str]:
+    return [server] if isinstance(server, str) else ["--", *server]
 
 
 def _tool(name: str) -> str:
@@ -169,7 +221,7 @@ def main() -> int:
     """Install and say where things are."""
     try:
         ensure()
-        versions = [*PYTHON_PINS, *(f"{name}@{pin}" for name, pin in NPM_PINS.items())]
+        versions = [*chain(*PYTHON_PINS.values()), *(f"{name}@{pin}" for name, pin in NPM_PINS.items())]
     except PeersError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,32 +1,23 @@
 /**
- * A stdio server on npm @modelcontextprotocol/sdk, with its experimental tasks (2025-11-25).
+ * A server on npm @modelcontextprotocol/sdk, with its experimental tasks (2025-11-25).
  *
- * Usage: node npm_server.mjs [PEERS_DIR]. The packages are taken from PEERS_DIR/npm/node_modules;
- * the default is $MCP_TASKS_PEERS, then .peers below the repository root. Tools: see README.md.
+ * Usage: node npm_server.mjs [TRANSPORT [PEERS_DIR]]. For both, and for the tools, see README.md.
  *
  * It uses the low-level `Server`: `McpServer` turns every error of tools/call into an `isError`
  * result, so that refusals and protocol errors could not be seen on the wire.
  */
-import { createRequire } from "node:module";
-import path from "node:path";
+import { randomUUID } from "node:crypto";
+import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath, pathToFileURL } from "node:url";
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const peers =
-  process.argv[2] ?? process.env.MCP_TASKS_PEERS ?? path.resolve(here, "..", "..", ".peers");
-const locate = createRequire(path.join(path.resolve(peers), "npm", "package.json"));
+import { sdkIn } from "./npm_sdk.mjs";
 
-/** Import a module of the SDK from the peers directory. */
-function sdk(name) {
-  // require.resolve finds the CommonJS build; the ES build next to it has the same layout.
-  const file = locate.resolve(`@modelcontextprotocol/sdk/${name}`);
-  const marker = `${path.sep}dist${path.sep}`;
-  return import(pathToFileURL(file.replace(`${marker}cjs`, `${marker}esm`)).href);
-}
+const [transportName = "stdio", peersDir] = process.argv.slice(2);
+const sdk = sdkIn(peersDir);
 
 const { Server } = await sdk("server/index.js");
 const { StdioServerTransport } = await sdk("server/stdio.js");
+const { StreamableHTTPServerTransport } = await sdk("server/streamableHttp.js");
 const { InMemoryTaskMessageQueue, InMemoryTaskStore } = await sdk("experimental/tasks");
 const {
   CallToolRequestSchema,
@@ -38,6 +29,7 @@ const {
 } = await sdk("types.js");
 
 const POLL_INTERVAL = 100;
+const RETRY_INTERVAL = 100;
 
 /** The SDK's store, plus tasks that end in a JSON-RPC error and work that stops when cancelled. */
 class Store extends InMemoryTaskStore {
@@ -56,21 +48,11 @@ class Store extends InMemoryTaskStore {
 }
 
 const store = new Store();
-const server = new Server(
-  { name: "mcp-tasks-npm-peer", version: "1" },
-  {
-    capabilities: {
-      tools: {},
-      tasks: { list: {}, cancel: {}, requests: { tools: { call: {} } } },
-    },
-    taskStore: store,
-    taskMessageQueue: new InMemoryTaskMessageQueue(),
-  },
-);
 
 /** What a tool may ask of the client; with a task, questions wait for its tasks/result. */
 class Peer {
-  constructor(extra, task) {
+  constructor(server, extra, task) {
+    this.server = server;
     this.extra = extra;
     this.task = task;
     this.questions = 0;
@@ -104,7 +86,10 @@ class Peer {
     const progressToken = this.extra._meta?.progressToken;
     if (progressToken === undefined) return;
     const params = { progressToken, progress, total, message: `step ${progress}` };
-    await this.extra.sendNotification({ method: "notifications/progress", params });
+    const notification = { method: "notifications/progress", params };
+    // The request that made a task has been answered, so that nothing can go the way its answer went.
+    if (this.task) await this.server.notification(notification);
+    else await this.extra.sendNotification(notification);
   }
 }
 
@@ -198,22 +183,38 @@ const tools = {
   drive_sampling: {
     support: "forbidden",
     input: { prompt: "string" },
-    run: async ({ prompt }) => {
+    run: async ({ prompt }, peer) => {
       const params = { messages: userSays(prompt), maxTokens: 100 };
       const options = { task: { ttl: 60000 } };
-      const stream = server.experimental.tasks.createMessageStream(params, options);
+      const stream = peer.server.experimental.tasks.createMessageStream(params, options);
       return text((await outcome(stream)).content.text);
     },
   },
   drive_elicitation: {
     support: "forbidden",
     input: { message: "string" },
-    run: async ({ message }) => {
+    run: async ({ message }, peer) => {
       const params = { mode: "form", message, requestedSchema: form({ confirm: "boolean" }) };
       const options = { task: { ttl: 60000 } };
-      const stream = server.experimental.tasks.elicitInputStream(params, options);
+      const stream = peer.server.experimental.tasks.elicitInputStream(params, options);
       const answer = await outcome(stream);
       return text(`${answer.action} ${JSON.stringify(answer.content ?? null)}`);
+    },
+  },
+  announce: {
+    support: "forbidden",
+    run: async (_args, peer) => {
+      await peer.server.sendToolListChanged();
+      return text("announced");
+    },
+  },
+  drop_stream: {
+    support: "forbidden",
+    input: { steps: "integer" },
+    run: async ({ steps }, peer) => {
+      peer.extra.closeSSEStream?.();
+      for (let step = 1; step <= steps; step += 1) await peer.progress(step, steps);
+      return text(peer.extra.closeSSEStream ? "dropped" : "there is nothing to drop");
     },
   },
 };
@@ -234,40 +235,125 @@ async function runJob(tool, args, peer, tasks) {
   }
 }
 
-server.setRequestHandler(ListToolsRequestSchema, async () => ({
-  tools: Object.entries(tools).map(([name, { support, input }]) => ({
-    name,
-    inputSchema: form(input),
-    execution: { taskSupport: support },
-  })),
-}));
+/** The server of one session. */
+function newServer() {
+  const server = new Server(
+    { name: "mcp-tasks-npm-peer", version: "1" },
+    {
+      capabilities: {
+        tools: { listChanged: true },
+        tasks: { list: {}, cancel: {}, requests: { tools: { call: {} } } },
+      },
+      taskStore: store,
+      taskMessageQueue: new InMemoryTaskMessageQueue(),
+    },
+  );
 
-server.setRequestHandler(CallToolRequestSchema, async (request, extra) => {
-  const { name, arguments: args = {}, task: asked } = request.params;
-  if (!Object.hasOwn(tools, name)) {
-    throw new McpError(ErrorCode.InvalidParams, `Unknown tool: ${name}`);
-  }
-  const tool = tools[name];
-  const missing = Object.keys(tool.input ?? {}).filter((key) => !(key in args));
-  if (missing.length > 0) {
-    throw new McpError(ErrorCode.InvalidParams, `Missing arguments: ${missing.join(", ")}`);
-  }
-  if (tool.support === (asked ? "forbidden" : "required")) {
-    const message = `Tool ${name}: task support is ${tool.support}`;
-    throw new McpError(ErrorCode.MethodNotFound, message);
-  }
-  if (!asked) return tool.run(args, new Peer(extra));
-  const task = await extra.taskStore.createTask({ ttl: asked.ttl, pollInterval: POLL_INTERVAL });
-  const created = { ...task }; // the store hands out its live object, which the job changes
-  setImmediate(async () => {
-    try {
-      await runJob(tool, args, new Peer(extra, task), extra.taskStore);
-    } catch (error) {
-      console.error(`task ${task.taskId}: ${error.message}`);
+  server.setRequestHandler(ListToolsRequestSchema, async () => ({
+    tools: Object.entries(tools).map(([name, { support, input }]) => ({
+      name,
+      inputSchema: form(input),
+      execution: { taskSupport: support },
+    })),
+  }));
+
+  server.setRequestHandler(CallToolRequestSchema, async (request, extra) => {
+    const { name, arguments: args = {}, task: asked } = request.params;
+    if (!Object.hasOwn(tools, name)) {
+      throw new McpError(ErrorCode.InvalidParams, `Unknown tool: ${name}`);
     }
+    const tool = tools[name];
+    const missing = Object.keys(tool.input ?? {}).filter((key) => !(key in args));
+    if (missing.length > 0) {
+      throw new McpError(ErrorCode.InvalidParams, `Missing arguments: ${missing.join(", ")}`);
+    }
+    if (tool.support === (asked ? "forbidden" : "required")) {
+      const message = `Tool ${name}: task support is ${tool.support}`;
+      throw new McpError(ErrorCode.MethodNotFound, message);
+    }
+    if (!asked) return tool.run(args, new Peer(server, extra));
+    const task = await extra.taskStore.createTask({ ttl: asked.ttl, pollInterval: POLL_INTERVAL });
+    const created = { ...task }; // the store hands out its live object, which the job changes
+    setImmediate(async () => {
+      try {
+        await runJob(tool, args, new Peer(server, extra, task), extra.taskStore);
+      } catch (error) {
+        console.error(`task ${task.taskId}: ${error.message}`);
+      }
+    });
+    return { task: created };
   });
-  return { task: created };
-});
 
-process.stdin.on("end", () => process.exit(0));
-await server.connect(new StdioServerTransport());
+  return server;
+}
+
+/** The events of one session; each is kept, and replayed to its own stream alone. */
+class EventStore {
+  events = [];
+
+  async storeEvent(streamId, message) {
+    this.events.push({ streamId, message });
+    return String(this.events.length);
+  }
+
+  async getStreamIdForEventId(eventId) {
+    return this.events[eventId - 1]?.streamId;
+  }
+
+  async replayEventsAfter(lastEventId, { send }) {
+    const { streamId } = this.events[lastEventId - 1];
+    for (const [index, event] of this.events.entries()) {
+      const missed = index >= Number(lastEventId) && event.streamId === streamId;
+      if (missed && event.message.jsonrpc) await send(String(index + 1), event.message);
+    }
+    return streamId;
+  }
+}
+
+/** Serve HTTP, a transport and a server for each session; announce.mjs sees to the rest. */
+async function serveHttp({ json = false, resumable = false }) {
+  await import("./announce.mjs");
+  const transports = new Map();
+
+  async function transportFor(sessionId) {
+    if (transports.has(sessionId)) return transports.get(sessionId);
+    const transport = new StreamableHTTPServerTransport({
+      sessionIdGenerator: randomUUID,
+      enableJsonResponse: json,
+      eventStore: resumable ? new EventStore() : undefined,
+      retryInterval: resumable ? RETRY_INTERVAL : undefined,
+      onsessioninitialized: (id) => transports.set(id, transport),
+      onsessionclosed: (id) => transports.delete(id),
+    });
+    await newServer().connect(transport);
+    return transport;
+  }
+
+  createServer(async (request, response) => {
+    const sessionId = request.headers["mcp-session-id"];
+    if (request.url !== "/mcp" || (sessionId && !transports.has(sessionId))) {
+      response.writeHead(404).end();
+      return;
+    }
+    const transport = await transportFor(sessionId);
+    await transport.handleRequest(request, response);
+  }).listen();
+}
+
+switch (transportName) {
+  case "stdio":
+    process.stdin.on("end", () => process.exit(0));
+    await newServer().connect(new StdioServerTransport());
+    break;
+  case "http":
+    await serveHttp({});
+    break;
+  case "http-json":
+    await serveHttp({ json: true });
+    break;
+  case "http-resumable":
+    await serveHttp({ resumable: true });
+    break;
+  default:
+    throw new Error(`unknown transport: ${transportName}`);
+}

@@ -1,9 +1,10 @@
-"""A client on mcp 1.30 that plays one scenario against a stdio server and reports what it saw.
+"""A client on mcp 1.30 that plays one scenario against a server and reports what it saw.
 
-Usage: python_client.py [--timeout SECONDS] SCENARIO -- SERVER COMMAND...
+Usage: python_client.py [OPTIONS] SCENARIO (URL | -- SERVER COMMAND...)
 
 Run it with the interpreter `install.python_130` names, against a server with the tools listed in
-README.md. It prints one JSON object and exits 0, or prints a traceback and exits 1.
+README.md, where the options are, too. It prints one JSON object and exits 0, or prints a traceback
+and exits 1.
 """
 
 from __future__ import annotations
@@ -12,21 +13,27 @@ import argparse
 import json
 import os
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import anyio.abc
+from http_client import Recorder
 from mcp import ClientSession, McpError, StdioServerParameters, stdio_client, types
 from mcp.client.experimental.task_handlers import ExperimentalTaskHandlers
+from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.context import RequestContext
 from mcp.shared.experimental.tasks.helpers import cancel_task, is_terminal
 from mcp.shared.experimental.tasks.in_memory_task_store import InMemoryTaskStore
 from mcp.shared.session import RequestResponder
+from pydantic import AnyUrl
 
 warnings.filterwarnings("ignore", message="The experimental tasks API", category=DeprecationWarning)
 
 RELATED_TASK = "io.modelcontextprotocol/related-task"
+STATUS = "notifications/tasks/status"
+MANY = 120
 ANSWERS = {"confirm": True, "name": "Ada", "age": 36, "answer": "of course"}
 POLL = 0.05
 
@@ -59,6 +66,7 @@ class Callbacks:
     def __init__(self) -> None:
         self.notifications: list[Json] = []
         self.requests: list[Json] = []
+        self._news = anyio.Event()
 
     async def message(self, message: Incoming) -> None:
         """Keep a notification (the SDK hands over requests and failures here, too)."""
@@ -66,6 +74,22 @@ class Callbacks:
             self.notifications.append({"exception": repr(message)})
         elif isinstance(message, types.ServerNotification):
             self.notifications.append(plain(message))
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def told(self, something: Callable[[Json], bool]) -> None:
+        """Wait for a notification."""
+        while not any(map(something, self.notifications)):
+            await self._news.wait()
+
+    async def told_the_end(self, task_id: str) -> None:
+        """Wait until a notification has told that a task is over."""
+
+        def end(said: Json) -> bool:
+            params = said.get("params", {})
+            return said.get("method") == STATUS and params["taskId"] == task_id and is_terminal(params["status"])
+
+        await self.told(end)
 
     async def elicit(self, context: Context, params: types.ElicitRequestParams) -> types.ElicitResult:
         """Fill in the form."""
@@ -240,6 +264,91 @@ async def play_plain(session: ClientSession) -> Json:
     }
 
 
+async def play_features(session: ClientSession) -> Json:
+    """Resources, prompts, completion and logging."""
+    report: Json = {"level": await attempt(session.set_logging_level("debug")), "resources": [], "read": []}
+    cursor, pages = None, 0
+    while cursor or not pages:
+        listed = await session.list_resources(params=types.PaginatedRequestParams(cursor=cursor))
+        report["resources"] += [str(resource.uri) for resource in listed.resources]
+        cursor, pages = listed.nextCursor, pages + 1
+    for uri in [*report["resources"][:2], "peer://nothing"]:
+        report["read"].append(await attempt(session.read_resource(AnyUrl(uri))))
+    templates = await session.list_resource_templates()
+    prompts = await session.list_prompts()
+    reference = types.PromptReference(type="ref/prompt", name="introduce")
+    argument = {"name": "language", "value": "e"}
+    return report | {
+        "pages": pages,
+        "templates": [template.uriTemplate for template in templates.resourceTemplates],
+        "prompts": [prompt.name for prompt in prompts.prompts],
+        "prompt": await attempt(session.get_prompt("introduce", {"name": "Ada", "language": "french"})),
+        "completion": await attempt(session.complete(reference, argument)),
+        "logged": await attempt(session.call_tool("progress_job", {"steps": 2})),
+    }
+
+
+async def play_plain_questions(session: ClientSession) -> Json:
+    """Plain calls that ask, one after the other."""
+    return {
+        "confirm": await attempt(session.call_tool("confirm_delete", {"filename": "a.txt"})),
+        "multi": await attempt(session.call_tool("multi_input", {})),
+        "sampling": await attempt(session.call_tool("sample_job", {"prompt": "hi"})),
+    }
+
+
+async def play_announced(session: ClientSession, callbacks: Callbacks) -> Json:
+    """A notification that belongs to no request."""
+    outcome = await attempt(session.call_tool("announce", {}))
+    await callbacks.told(lambda said: said.get("method") == "notifications/tools/list_changed")
+    return {"outcome": outcome}
+
+
+async def play_plain_errors(session: ClientSession) -> Json:
+    """Plain calls that fail."""
+    return {
+        "error": await attempt(session.call_tool("protocol_error_job", {})),
+        "unknown": await attempt(session.call_tool("nothing", {})),
+        "missing": await attempt(session.call_tool("greet", {})),
+    }
+
+
+async def call_with_progress(session: ClientSession, name: str) -> Json:
+    """A plain call of a tool that takes three steps."""
+    values: list[float] = []
+
+    async def callback(progress: float, total: float | None, message: str | None) -> None:
+        values.append(progress)
+
+    call = session.call_tool(name, {"steps": 3}, progress_callback=callback)
+    return {"plain": await attempt(call), "plain_progress": values}
+
+
+async def play_driven(session: ClientSession) -> Json:
+    """A task that the SDK polls by itself, as often as the server says."""
+    tasks = session.experimental
+    created = await tasks.call_tool_as_task("slow_compute", {"seconds": 0.05})
+    task_id = created.task.taskId
+    statuses = [task.status async for task in tasks.poll_task(task_id)]
+    outcome = await attempt(tasks.get_task_result(task_id, types.CallToolResult))
+    return {"created": plain(created), "statuses": statuses, "outcome": outcome}
+
+
+async def play_pages(session: ClientSession) -> Json:
+    """More tasks than fit in a page."""
+    tasks = session.experimental
+    made, listed, pages = [], [], 0
+    for _ in range(MANY):
+        created = await tasks.call_tool_as_task("slow_compute", {"seconds": 0})
+        made.append(created.task.taskId)
+    cursor = None
+    while cursor or not pages:
+        page = await tasks.list_tasks(cursor)
+        listed += [task.taskId for task in page.tasks]
+        cursor, pages = page.nextCursor, pages + 1
+    return {"made": made, "listed": listed, "pages": pages}
+
+
 async def play_lifecycle(session: ClientSession) -> Json:
     """A task that just takes a while; ``outcome`` is fetched while it is running."""
     tasks = session.experimental
@@ -273,16 +382,9 @@ async def play_cancel(session: ClientSession) -> Json:
 
 async def play_progress(session: ClientSession) -> Json:
     """Progress of a plain call (through the SDK's callback) and of a task (as notifications)."""
-    values: list[float] = []
-
-    async def callback(progress: float, total: float | None, message: str | None) -> None:
-        values.append(progress)
-
-    arguments = {"steps": 3}
-    call = session.call_tool("progress_job", arguments, progress_callback=callback)
-    report: Json = {"plain": await attempt(call), "plain_progress": values}
+    report = await call_with_progress(session, "progress_job")
     meta = {"progressToken": "of-the-task"}
-    return report | await run_task(session, "progress_job", arguments, meta)
+    return report | await run_task(session, "progress_job", {"steps": 3}, meta)
 
 
 async def play_unknown_task(session: ClientSession) -> Json:
@@ -315,6 +417,13 @@ async def play_receive_elicitation_task(session: ClientSession) -> Json:
 
 SCENARIOS: dict[str, Scenario] = {
     "plain": play_plain,
+    "features": play_features,
+    "plain-questions": play_plain_questions,
+    "plain-errors": play_plain_errors,
+    "plain-progress": lambda session: call_with_progress(session, "progress_job"),
+    "dropped-stream": lambda session: call_with_progress(session, "drop_stream"),
+    "driven": play_driven,
+    "pages": play_pages,
     "lifecycle": play_lifecycle,
     "cancel": play_cancel,
     "question": as_task("confirm_delete", filename="a.txt"),
@@ -329,13 +438,26 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-async def play(name: str, command: list[str], timeout: float) -> Json:
-    """Launch the server, play a scenario and report."""
+@asynccontextmanager
+async def connected(server: list[str], recorder: Recorder) -> AsyncIterator[Any]:
+    """The streams to a server that is launched, or to one that is served at a URL."""
+    if server[0].startswith("http"):
+        async with recorder.client() as client, streamable_http_client(server[0], http_client=client) as streams:
+            yield streams[:2]
+        return
+    parameters = StdioServerParameters(command=server[0], args=server[1:], env=dict(os.environ))
+    async with stdio_client(parameters) as streams:
+        yield streams
+
+
+async def play(options: argparse.Namespace) -> Json:
+    """Connect to the server, play a scenario and report."""
+    name = options.scenario
     callbacks = Callbacks()
-    parameters = StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
+    recorder = Recorder(get_stream=options.get_stream, token=options.token)
     report: Json = {"scenario": name}
-    with anyio.fail_after(timeout):
-        async with stdio_client(parameters) as streams, anyio.create_task_group() as group:
+    with anyio.fail_after(options.timeout):
+        async with connected(options.server, recorder) as streams, anyio.create_task_group() as group:
             hosted = ClientTasks(group) if name.startswith("receive-") else None
             session = ClientSession(
                 *streams,
@@ -346,8 +468,15 @@ async def play(name: str, command: list[str], timeout: float) -> Json:
             )
             async with session:
                 report["initialize"] = plain(await session.initialize())
-                report |= await SCENARIOS[name](session)
+                report |= await (
+                    play_announced(session, callbacks) if name == "announced" else SCENARIOS[name](session)
+                )
+                if options.await_push and "created" in report:
+                    await callbacks.told_the_end(report["created"]["task"]["taskId"])
             group.cancel_scope.cancel()
+        if recorder.exchanges:
+            report["http"] = recorder.exchanges
+            report["afterwards"] = await recorder.status_afterwards(options.server[0])
     report["requests"] = (hosted or callbacks).requests
     report["notifications"] = callbacks.notifications
     return report
@@ -355,12 +484,14 @@ async def play(name: str, command: list[str], timeout: float) -> Json:
 
 def main() -> None:
     """Parse the command line, play, print."""
-    parser = argparse.ArgumentParser(usage="%(prog)s [--timeout S] SCENARIO -- SERVER COMMAND...")
+    parser = argparse.ArgumentParser(usage="%(prog)s [options] SCENARIO (URL | -- SERVER COMMAND...)")
     parser.add_argument("--timeout", type=float, default=30.0, help="limit for everything (s)")
-    parser.add_argument("scenario", choices=SCENARIOS)
-    parser.add_argument("server", nargs="+", help="command line of the server")
-    options = parser.parse_args()
-    print(json.dumps(anyio.run(play, options.scenario, options.server, options.timeout)))
+    parser.add_argument("--no-get-stream", dest="get_stream", action="store_false", help="open none, over HTTP")
+    parser.add_argument("--await-push", action="store_true", help="wait until the end of the task was pushed")
+    parser.add_argument("--token", help="a bearer token to send along, over HTTP")
+    parser.add_argument("scenario", choices=[*SCENARIOS, "announced"])
+    parser.add_argument("server", nargs="+", help="command line of the server, or its URL")
+    print(json.dumps(anyio.run(play, parser.parse_args())))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""A stdio server on mcp 1.30, with that SDK's experimental tasks (revision 2025-11-25).
+"""A server on mcp 1.30, with that SDK's experimental tasks (revision 2025-11-25).
 
-Run it with the interpreter `install.python_130` names. It offers the tools listed in README.md.
+Usage: python_server.py [TRANSPORT]
+
+Run it with the interpreter `install.python_130` names. For the transports, and for the tools that it
+offers, see README.md.
 
 Where the SDK offers a choice, it takes what the protocol asks for: the SDK's own `call_tool`
 decorator turns every exception into an ``isError`` result, its ``tasks/result`` cannot end in a
@@ -10,8 +13,11 @@ kills the server). Those three handlers are therefore written here, on the SDK's
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import logging
+import sys
 import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -19,17 +25,25 @@ from typing import Any, Literal, Protocol
 
 import anyio
 import jsonschema
+from http_server import TRANSPORTS, serve_http
 from mcp import types
 from mcp.server.experimental.task_context import ServerTaskContext
-from mcp.server.lowlevel import Server
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.server.session import ServerSession
 from mcp.server.stdio import stdio_server
+from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.shared.exceptions import McpError
 from mcp.shared.experimental.tasks.helpers import cancel_task, is_terminal
 from mcp.shared.experimental.tasks.in_memory_task_store import InMemoryTaskStore
 from mcp.shared.experimental.tasks.message_queue import InMemoryTaskMessageQueue, QueuedMessage
 
 warnings.filterwarnings("ignore", message="The experimental tasks API", category=DeprecationWarning)
+# What this release complains of though all is as it should be: a session is deleted whose GET stream is open; the
+# answer to a question of a task has an id that is no number.
+BAD_ALARMS = ("Error in standalone SSE writer", "Response ID 'question-")
+for module in (None, StreamableHTTPServerTransport.__module__):
+    logging.getLogger(module).addFilter(lambda record: not record.getMessage().startswith(BAD_ALARMS))
 
 Schema = dict[str, Any]
 Arguments = dict[str, Any]
@@ -64,7 +78,14 @@ class Queue(InMemoryTaskMessageQueue):
         await super().enqueue(task_id, message)
 
 
-server: Server[Any, Any] = Server("mcp-tasks-python-peer", version="1")
+class ChangingServer(Server[Any, Any]):
+    """A server that announces that its tools may change."""
+
+    def create_initialization_options(self, *args: Any, **kwargs: Any) -> InitializationOptions:
+        return super().create_initialization_options(NotificationOptions(tools_changed=True))
+
+
+server = ChangingServer("mcp-tasks-python-peer", version="1")
 support = server.experimental.enable_tasks(Store(), Queue())
 jobs: dict[str, anyio.CancelScope] = {}
 errors: dict[str, types.ErrorData] = {}
@@ -74,6 +95,8 @@ class Peer(Protocol):
     """What a tool may ask of the client, as part of a plain call or of a task."""
 
     session: ServerSession
+    drop_stream: Callable[[], Awaitable[None]] | None
+    """Only if streams can be resumed."""
 
     async def elicit(self, message: str, schema: Schema) -> types.ElicitResult: ...
 
@@ -90,6 +113,7 @@ class PlainPeer:
         self.session: ServerSession = context.session
         self._request_id = context.request_id
         self._token = context.meta.progressToken if context.meta else None
+        self.drop_stream = context.close_sse_stream
 
     async def elicit(self, message: str, schema: Schema) -> types.ElicitResult:
         return await self.session.elicit_form(message, schema, self._request_id)
@@ -101,8 +125,12 @@ class PlainPeer:
         return text_of(reply)
 
     async def progress(self, done: int, total: int) -> None:
+        await self._progress(done, total, str(self._request_id))
+
+    async def _progress(self, done: int, total: int, related_request_id: str | None) -> None:
         if self._token is not None:
-            await self.session.send_progress_notification(self._token, done, total, f"step {done}")
+            message = f"step {done}"
+            await self.session.send_progress_notification(self._token, done, total, message, related_request_id)
 
 
 class TaskPeer(PlainPeer):
@@ -115,6 +143,10 @@ class TaskPeer(PlainPeer):
 
     async def sample(self, prompt: str) -> str:
         return text_of(await self.task.create_message(user_says(prompt), max_tokens=100))
+
+    async def progress(self, done: int, total: int) -> None:
+        # The request that made the task has been answered: nothing can go the way its answer went.
+        await self._progress(done, total, None)
 
 
 def user_says(prompt: str) -> list[types.SamplingMessage]:
@@ -257,6 +289,24 @@ async def drive_elicitation(args: Arguments, peer: Peer) -> types.CallToolResult
     return text(f"{answer.action} {content}")
 
 
+@tool("forbidden")
+async def announce(args: Arguments, peer: Peer) -> types.CallToolResult:
+    """Say that the list of tools has changed."""
+    await peer.session.send_tool_list_changed()
+    return text("announced")
+
+
+@tool("forbidden", steps="integer")
+async def drop_stream(args: Arguments, peer: Peer) -> types.CallToolResult:
+    """Close the stream of this request, then report progress and answer all the same."""
+    if peer.drop_stream is not None:
+        await anyio.sleep(0.05)  # this SDK closes streams, too, that have not even begun
+        await peer.drop_stream()
+    for step in range(1, args["steps"] + 1):
+        await peer.progress(step, args["steps"])
+    return text("there is nothing to drop" if peer.drop_stream is None else "dropped")
+
+
 # The protocol ----------------------------------------------------------------------------------
 
 
@@ -343,7 +393,7 @@ def invalid(message: str) -> McpError:
     return McpError(types.ErrorData(code=types.INVALID_PARAMS, message=message))
 
 
-async def main() -> None:
+async def serve_stdio() -> None:
     """Serve stdin and stdout until stdin ends; the SDK would wait for running tasks first."""
     async with stdio_server() as (read, write), anyio.create_task_group() as group:
         send, receive = anyio.create_memory_object_stream[Any](0)
@@ -357,5 +407,19 @@ async def main() -> None:
         await server.run(receive, write, server.create_initialization_options())
 
 
+async def main(transport: str) -> None:
+    """Serve, whatever the transport."""
+    if transport == "stdio":
+        await serve_stdio()
+        return
+    # The SDK has one group of tasks at a time: that of the session that began last, gone when any session ends.
+    async with support.run():
+        support.run = contextlib.nullcontext
+        await serve_http(server, transport)
+        support.task_group.cancel_scope.cancel()
+
+
 if __name__ == "__main__":
-    anyio.run(main)
+    (name,) = sys.argv[1:] or TRANSPORTS[:1]
+    assert name in TRANSPORTS
+    anyio.run(main, name)

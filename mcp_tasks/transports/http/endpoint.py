@@ -169,7 +169,7 @@ class Endpoint:
 
     def _malformed(self, exchange: Exchange, principal: Principal | None, message: Malformed) -> None:
         session = self.sessions.get(exchange.headers.get(_SESSION_KEY, b""))
-        if session is not None and session.principal == principal and not message.answerable:
+        if message.id is not None and not message.answerable and session is not None and session.principal == principal:
             session.deliver(message)  # if it was to be an answer, whoever waits for it learns that it is none
         exchange.refuse(400, message.error.message, code=message.error.code, id=message.id)
 
