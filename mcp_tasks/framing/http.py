@@ -9,6 +9,7 @@ Spec: RFC 9110, RFC 9112.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from email.utils import formatdate
@@ -100,6 +101,7 @@ class RememberedHeads:
         self._known[data[:end]] = request, int(length)
 
 
+_HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK = b"\r\n"
 _MEMORABLE = 2048  # bytes
 _NOT_REMEMBERED = {b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"}
@@ -152,6 +154,9 @@ class RequestReader:
             return Broken(error.error_status_hint, str(error))
         kind = type(event)
         if kind is h11.Request:
+            blank = _HEAD_END.search(beginning)
+            if blank is not None and blank.end() > self._header_bytes:
+                return Broken(431, "The head is too long")  # h11 only counts what is not complete
             head = _request(event)  # type: ignore[arg-type]
             self._heads.keep(beginning, head)
             return head
@@ -207,7 +212,12 @@ def _request(event: h11.Request) -> RequestHead:
     modern = event.http_version >= b"1.1"
     options = headers.get(b"connection")
     closes = not modern or (options is not None and b"close" in options.lower())
-    return RequestHead(event.method, event.target, headers, not closes, modern)
+    target = bytes(event.target)
+    if not target.startswith(b"/") and b"://" in target:
+        # The absolute form, as a proxy would have it: its host is the one that counts (RFC 9112 section 3.2.2).
+        headers[b"host"], slash, path = target.partition(b"://")[2].partition(b"/")
+        target = slash + path or b"/"
+    return RequestHead(event.method, target, headers, not closes, modern)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

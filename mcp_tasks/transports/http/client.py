@@ -433,8 +433,8 @@ class HttpClientTransport(Transport):
             fields = [("Accept", _EVENTS)]
             if decoder.last_id:
                 fields.append(("Last-Event-ID", decoder.last_id))
-            seen = decoder.last_id
             decoder = decoder.resumed()
+            attempts += 1
             try:
                 async with self._pool.request("GET", self._url.target, await self._head(*fields)) as answer:
                     if posted is None:
@@ -449,14 +449,13 @@ class HttpClientTransport(Transport):
                     elif answer.kind != _EVENTS:
                         raise RemoteProtocolError(f"the stream is of type {answer.kind!r}")
                     else:
-                        if posted is None:
-                            attempts = 0
+                        attempts = 0
                         await self._read_events(answer, decoder, posted)
+                        failure = ConnectionClosed("the stream was cut")
             except ConnectionClosed as closed:
                 failure = closed
             if posted is not None and posted.answered:
                 return
-            attempts = 0 if decoder.last_id != seen else attempts + 1
             pause = _pause(decoder, self._limits, attempts)
         assert posted is not None
         raise ConnectionClosed(f"{posted.message.method}: the stream was cut and cannot be resumed: {failure}")

@@ -149,6 +149,7 @@ class HttpConnection:
         self._arriving = False  # a request is, in part
         self._watching = False  # the task that reads only does so to see the client leave
         self._last = False  # nothing follows the answer that was given
+        self._leaving = False  # whatever is being read: the connection ends when all is written
         self._parked = trio.lowlevel.ParkingLot()  # that task, when there is nothing to read
 
     # --- its life -------------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ class HttpConnection:
         """Serve the stream until it ends, and close it. Raises nothing of the client's doing."""
         try:
             with self._scope:
-                while await self._serve_one():
+                while await self._served():
                     self._reader.restart()
                 while self.unwritten:  # of a refusal
                     await self._parked.park()
@@ -182,25 +183,44 @@ class HttpConnection:
     def time_out(self) -> None:
         """End it because the deadline is over; whoever was sending a request is told so."""
         if self._arriving and not self.unwritten:
+            self._arriving = False
+            self._leaving = True
+            self.deadline = trio.current_time() + _CLOSE_SECONDS
             self._refuse(Broken(408, "The request took too long to arrive"))
-        self.close()
+        else:
+            self.close()
+
+    async def _served(self) -> bool:
+        # The last wall: what goes wrong with one request must not end the server, and everybody else's with it.
+        try:
+            return await self._serve_one()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError):
+            raise
+        except Exception:
+            logger.exception("%s: a request failed", self.client)
+            if self._exchange is None or not self._exchange.begun:
+                self._refuse(Broken(500, "Internal error"))
+            return False
 
     async def _serve_one(self) -> bool:
         # One request and its answer. False if nothing can follow.
         request = await self._head()
         if request is None:
             return False
-        exchange = self._exchange = _H11Exchange(self, request, _path(request.target))
+        exchange = self._exchange = _H11Exchange(self, request, request.target.partition(b"?")[0])
         endpoint = self._route(exchange.path)
         principal: Principal | None = None
+        can_skip = self._can_skip_body(exchange)
+        exchange.keeps_alive = request.keeps_alive and can_skip  # if it is refused
         if endpoint is None:
             exchange.refuse(404, "There is nothing here")
         elif endpoint.check(exchange) and endpoint.auth is not None:
             principal = await endpoint.identify(exchange)
         if endpoint is None or exchange.finished:
-            whole = await self._skip_body(exchange)
+            self._arriving = False
             self.flush()
-            return whole and not self._last
+            return can_skip and await self._skip_body() and not self._last
+        exchange.keeps_alive = request.keeps_alive
         body = await self._body(exchange, endpoint.body_bytes)
         if body is None:
             return False
@@ -317,23 +337,22 @@ class HttpConnection:
             else:
                 return body
 
-    async def _skip_body(self, exchange: _H11Exchange) -> bool:
-        # Whether the body of a request that was refused by its head could be passed over.
-        reader = self._reader
-        if b"transfer-encoding" in exchange.headers or reader.wants_continue or _length(exchange) > _SKIPPABLE_BYTES:
-            self._last = True
-        while not self._last:
-            event = reader.next()
+    def _can_skip_body(self, exchange: _H11Exchange) -> bool:
+        if b"transfer-encoding" in exchange.headers or self._reader.wants_continue:
+            return False
+        return _length(exchange) <= _SKIPPABLE_BYTES
+
+    async def _skip_body(self) -> bool:
+        # The body of a request that was refused by its head; False if it did not come.
+        while True:
+            event = self._reader.next()
             if event is None:
-                if reader.ended:
+                if self._reader.ended:
                     return False
-                self.flush()
-                reader.feed(await self._stream.receive_some(_CHUNK))
+                self._reader.feed(await self._receive())
             elif type(event) is not bytes:
-                self._arriving = False
                 self.deadline = trio.current_time() + self._limits.idle_seconds
                 return not isinstance(event, Broken)
-        return False
 
     def _refuse(self, broken: Broken) -> None:
         # What came is not to be served, or is no HTTP: said once, and nothing can follow.
@@ -379,8 +398,21 @@ class HttpConnection:
                 self._nursery.start_soon(self._write_rest)
             else:
                 self._queued.clear()
-        if self._last and self._watching and not self.unwritten:
-            self.close()  # the task that watches has nothing to wait for
+        self._rest()
+
+    def _rest(self) -> None:
+        # What follows when all is written.
+        if self.unwritten:
+            return
+        exchange = self._exchange
+        if self._leaving or (self._last and self._watching):
+            self.close()  # the task that reads has nothing to wait for
+        elif self._arriving:
+            self.deadline = trio.current_time() + self._limits.request_seconds
+        elif exchange is None or exchange.finished:
+            self.deadline = trio.current_time() + self._limits.idle_seconds
+        else:
+            self.deadline = float("inf")
 
     def _write_now(self) -> int:
         if self._fileno is not None:
@@ -412,18 +444,15 @@ class HttpConnection:
                         data = data[await socket.send(data) :]
                     self._writing = len(data)
                     self.deadline = trio.current_time() + self._limits.stall_seconds
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, ssl.SSLError):
-            self._writing = 0
+        except Exception as error:
+            if not isinstance(error, (trio.BrokenResourceError, trio.ClosedResourceError, OSError, ssl.SSLError)):
+                logger.exception("%s: an answer could not be written", self.client)
             self._lose()
             self.close()
             return
         self._writing = 0
-        exchange = self._exchange
-        over = exchange is None or exchange.finished
-        self.deadline = trio.current_time() + self._limits.idle_seconds if over else float("inf")
         self._drained()
-        if self._last and self._watching:
-            self.close()
+        self._rest()
 
     def _drained(self) -> None:
         self._parked.unpark_all()
@@ -431,14 +460,6 @@ class HttpConnection:
         if exchange is not None and exchange.drained is not None:
             drained, exchange.drained = exchange.drained, None
             drained()
-
-
-def _path(target: bytes) -> bytes:
-    path = target.partition(b"?")[0]
-    if path.startswith(b"/"):
-        return path
-    # The absolute form, as a proxy would have it; whatever else there is has no path that we know.
-    return b"/" + path.partition(b"://")[2].partition(b"/")[2]
 
 
 def _length(exchange: _H11Exchange) -> int:

@@ -21,7 +21,6 @@ __all__ = ["HttpServer", "keep_time"]
 
 logger = logging.getLogger("mcp_tasks.http")
 
-_BUSY = head(503, [(b"Retry-After", b"10")], length=0, keeps_alive=False)
 _LAST_SECONDS = 1.0  # for what is written at the very end
 
 
@@ -86,7 +85,7 @@ class HttpServer:
             logger.warning("%s: refused: %d connections are open", client, len(self.connections))
             with trio.move_on_after(_LAST_SECONDS):
                 try:
-                    await stream.send_all(_BUSY)
+                    await stream.send_all(head(503, [(b"Retry-After", b"10")], length=0, keeps_alive=False))
                 except (trio.BrokenResourceError, OSError):
                     pass
             await trio.aclose_forcefully(stream)
@@ -154,11 +153,14 @@ async def keep_time(
     while True:
         await trio.sleep(min(shortest / 4, 5.0))
         now = trio.current_time()
-        for connection in list(connections):
-            if connection.deadline <= now:
-                connection.time_out()
-        for endpoint in endpoints:
-            endpoint.tick(now)
+        try:
+            for connection in list(connections):
+                if connection.deadline <= now:
+                    connection.time_out()
+            for endpoint in endpoints:
+                endpoint.tick(now)
+        except Exception:
+            logger.exception("something that took too long could not be ended")
 
 
 def _name(stream: trio.SocketStream) -> str:
