@@ -80,6 +80,9 @@ class Transport(ABC):
         """
         return False
 
+    renewed: Callable[[], None] | None = None
+    """Called when the other side has begun anew and forgotten what it had been asked to remember."""
+
     def speaks(self, revision: str) -> None:
         """The handshake has settled which revision is spoken."""
         return

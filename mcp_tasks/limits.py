@@ -113,7 +113,7 @@ class HttpClientLimits(Shape):
     """The head of one answer."""
     listen_seconds: float = field(default=2.0, validator=gt(0))
     """How long the first requests wait until the stream that the server may offer is there."""
-    resume_attempts: int = field(default=8, validator=gt(0))
+    resume_attempts: int = field(default=5, validator=gt(0))
     """How often in a row we come back in vain to a stream that was cut; each success starts the count anew."""
     retry_seconds: float = field(default=1.0, validator=gt(0))
     """When we come back to a stream, if the server did not say; doubled after each attempt in vain, up to a minute."""

@@ -89,6 +89,7 @@ class Connection(Verbs):
         transient: bool,
         identified: bool,
     ) -> None:
+        super().__init__()
         self.peer = peer
         self.side = side
         self.principal = principal
@@ -169,6 +170,7 @@ class Connection(Verbs):
         self.nursery.start_soon(self._write)
         self.nursery.start_soon(self._notices.run)
         self.transport.push_to(self._take)
+        self.transport.renewed = self._renewed
         try:
             while not self.closed:
                 batch = await self.transport.receive()
@@ -233,6 +235,10 @@ class Connection(Verbs):
         offers = self._offers()
         self.capabilities = self.dialect.capabilities(offers, self.side)
         self.task_methods = self.dialect.announced_tasks(offers, self.side)
+
+    def _renewed(self) -> None:
+        self.forget_tools()
+        self.nursery.start_soon(self.ask_again)
 
     async def _finish(self) -> None:
         # The other side sends no more. What it asked last may still be answered, for it may still be reading; what we

@@ -9,13 +9,14 @@ Spec: server/tools, server/resources, server/prompts, server/utilities, client/*
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._unset import UNSET, JSONObject
 from ..dialects.base import Capabilities, Dialect
-from ..errors import CapabilityMissing, InvalidShape, RemoteProtocolError, RequestFailed
+from ..errors import CapabilityMissing, InvalidShape, MCPError, RemoteProtocolError, RequestFailed
 from ..wire.client_features import CreateMessageResult, ElicitResult, Root
 from ..wire.server_features import (
     CallToolParams,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Verbs"]
 
+logger = logging.getLogger("mcp_tasks.peer")
+
 T = TypeVar("T")
 
 
@@ -57,6 +60,9 @@ class Verbs(ABC):
     their_capabilities: Capabilities
     _tools: dict[str, Tool] | None = None
     _tool_changes = 0
+
+    def __init__(self) -> None:
+        self._standing: dict[tuple[str, str], Any] = {}
 
     @abstractmethod
     async def call(self, method: str, params: Any = None, *, on_progress: OnProgress | None = None) -> JSONObject:
@@ -75,6 +81,19 @@ class Verbs(ABC):
     @abstractmethod
     def lift_result(self, method: str, result: JSONObject) -> Any:
         """A result as its shape."""
+
+    async def _ask_for_good(self, method: str, key: str, params: Any) -> None:
+        # What the other side is to remember; it is asked again if it begins anew.
+        await self.call(method, params)
+        self._standing[method, key] = params
+
+    async def ask_again(self) -> None:
+        """Ask once more for what the other side was to remember, and has forgotten. Failures are logged."""
+        for (method, _), params in list(self._standing.items()):
+            try:
+                await self.call(method, params)
+            except MCPError as failure:
+                logger.warning("%r: %s could not be asked for again: %s", self, method, failure)
 
     async def _ask(self, method: str, params: Any = None, on_progress: OnProgress | None = None) -> Any:
         return self.lift_result(method, await self.call(method, params, on_progress=on_progress))
@@ -173,10 +192,11 @@ class Verbs(ABC):
 
     async def subscribe(self, uri: str) -> None:
         """Be told when a resource changes, as ``notifications/resources/updated``."""
-        await self.call("resources/subscribe", SubscribeParams(uri=uri))
+        await self._ask_for_good("resources/subscribe", uri, SubscribeParams(uri=uri))
 
     async def unsubscribe(self, uri: str) -> None:
         """No longer be told."""
+        self._standing.pop(("resources/subscribe", uri), None)
         await self.call("resources/unsubscribe", SubscribeParams(uri=uri))
 
     def list_prompts(self) -> AsyncIterator[Prompt]:
@@ -198,7 +218,7 @@ class Verbs(ABC):
 
     async def set_logging_level(self, level: LoggingLevel) -> None:
         """Have log messages of this level and above sent from now on."""
-        await self.call("logging/setLevel", SetLevelParams(level=level))
+        await self._ask_for_good("logging/setLevel", "", SetLevelParams(level=level))
 
     # --- what a client offers -----------------------------------------------------------------------------------------
 

@@ -363,25 +363,34 @@ class HttpClientTransport(Transport):
             if self.session_id != dead_id or self._opening is None or self._ready is None:
                 return
             logger.info("%r: the server has forgotten the session; beginning another one", self)
-            self.session_id = None
-            found: list[Inbound] = []
-            head = await self._head(_ACCEPT, _JSON, opens=True)
-            body = self._codec.encode(self._opening)
-            async with self._pool.request("POST", self._url.target, head, body) as answer:
-                if answer.status != 200:
-                    raise await self._failure(answer)
-                self.session_id = _session_id(answer)
-                if answer.kind == _EVENTS:
-                    decoder = EventDecoder(self._message_bytes)
-                    while not found and (data := await answer.chunk()):
-                        found += [self._lifted(event) for event in decoder.feed(data) if _has_message(event)]
-                else:
-                    found.append(self._codec.decode(await answer.read(self._message_bytes)))
-            result = next((one.result for one in found if isinstance(one, Response)), None)
-            if result is None or result.get("protocolVersion") != self.profile.revision:
-                raise RemoteProtocolError("the server has forgotten the session, and does not take the same handshake")
-            await self._tell(self._ready, self._codec.encode(self._ready))
+            try:
+                self.session_id = await self._reopened(self._opening)
+                await self._tell(self._ready, self._codec.encode(self._ready))
+            except BaseException:
+                self.session_id = dead_id  # so that whoever comes next tries again
+                raise
             await self._listen()
+        if self.renewed is not None and not self._closed:
+            self.renewed()
+
+    async def _reopened(self, opening: Request) -> str | None:
+        # The id of a new session, begun with the same handshake.
+        found: list[Inbound] = []
+        head = await self._head(_ACCEPT, _JSON, opens=True)
+        async with self._pool.request("POST", self._url.target, head, self._codec.encode(opening)) as answer:
+            if answer.status != 200:
+                raise await self._failure(answer)
+            id = _session_id(answer)
+            if answer.kind == _EVENTS:
+                decoder = EventDecoder(self._message_bytes)
+                while not found and (data := await answer.chunk()):
+                    found += [self._lifted(event) for event in decoder.feed(data) if _has_message(event)]
+            else:
+                found.append(self._codec.decode(await answer.read(self._message_bytes)))
+        result = next((one.result for one in found if isinstance(one, Response)), None)
+        if result is None or result.get("protocolVersion") != self.profile.revision:
+            raise RemoteProtocolError("the server has forgotten the session, and does not take the same handshake")
+        return id
 
     async def _listen(self) -> None:
         if self._listening is not None:

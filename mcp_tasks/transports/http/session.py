@@ -145,7 +145,7 @@ class HttpSession(Transport):
     def _resume(self, exchange: Exchange, last_event_id: str) -> None:
         named = parse_event_id(last_event_id)
         stream = None if named is None else self._streams.get(named[0])
-        if named is None or stream is None:
+        if named is None or stream is None or stream.ends_at(named[1]):
             exchange.refuse(400, "There is no such stream (any more) to come back to")
             return
         if not self._carry(stream, exchange, named[1]):

@@ -126,10 +126,9 @@ class EventStream:
             exchange.end()
             exchange.flush()
 
-    @property
-    def primed(self) -> bool:
-        """Whether the client has been given an id to come back with."""
-        return self._sent > 0
+    def ends_at(self, place: int) -> bool:
+        """Whether nothing follows that place, now or later."""
+        return self.over and place >= self._place
 
     def _trim(self) -> None:
         kept = self._kept
