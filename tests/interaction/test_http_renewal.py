@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -17,6 +18,17 @@ MakePeer = Callable[..., Peer]
 async def test_subscriptions_and_the_log_level_outlive_a_session(make_peer: MakePeer) -> None:
     server, client = make_peer("server"), make_peer("client")
     updated, logged = trio.Event(), trio.Event()
+
+    subscribed = trio.Event()
+    requests: list[str] = []
+
+    @server.middleware
+    async def around(ctx: Context, proceed: Callable[[], Awaitable[Any]]) -> Any:
+        result = await proceed()
+        requests.append(ctx.method)
+        if requests.count("resources/subscribe") == 2 and requests.count("logging/setLevel") == 2:
+            subscribed.set()
+        return result
 
     @server.resource("news://today")
     async def news() -> str:
@@ -46,11 +58,9 @@ async def test_subscriptions_and_the_log_level_outlive_a_session(make_peer: Make
 
                 assert (await connection.call_tool("chatter")).text == "said"
                 assert transport.session_id not in (None, first)
-                (session,) = server.connections
-                while not session.subscriptions:
-                    await trio.sleep(0)
+                await subscribed.wait()
                 await server.resource_updated("news://today")
                 await updated.wait()
-                while not logged.is_set():
-                    await connection.call_tool("chatter")
+                await connection.call_tool("chatter")
+                await logged.wait()
             nursery.cancel_scope.cancel()

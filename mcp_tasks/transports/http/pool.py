@@ -66,6 +66,8 @@ class _Wire:
         self.stream = stream
         self.h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=header_bytes)
         self.idle_since = 0.0
+        self.answering = False
+        """Whether an answer has begun."""
         self._socket = socket
 
     @property
@@ -87,7 +89,8 @@ class _Wire:
             except h11.RemoteProtocolError as error:
                 if self.h11.their_state is h11.ERROR and not self.h11.trailing_data[1]:
                     raise RemoteProtocolError(f"the server does not speak HTTP: {error}") from None
-                raise ConnectionClosed("the server closed the connection in the middle of an answer") from None
+                where = "in the middle of" if self.answering else "without"
+                raise ConnectionClosed(f"the server closed the connection {where} an answer") from None
             if event is h11.NEED_DATA:
                 try:
                     data = await self.stream.receive_some(_CHUNK)
@@ -203,6 +206,7 @@ class HttpPool:
             while isinstance(event, h11.InformationalResponse):
                 event = await wire.next_event()
             assert isinstance(event, h11.Response)
+            wire.answering = True
             yield Answer(wire, event)
         finally:
             if not self._release(wire):
@@ -233,6 +237,7 @@ class HttpPool:
         if self._closed or len(self._idle) >= self._limits.idle_connections:
             return False
         wire.h11.start_next_cycle()
+        wire.answering = False
         wire.idle_since = trio.current_time()
         self._idle.append(wire)
         return True
