@@ -14,7 +14,9 @@ import trio
 
 from mcp_tasks import (
     BearerAuth,
+    ConnectionClosed,
     Context,
+    HttpError,
     HttpLimits,
     Identity,
     Limits,
