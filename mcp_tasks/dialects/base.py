@@ -170,6 +170,10 @@ class Dialect(ABC):
         """The task that was made of our request; None if the result is the request's own. Raises `InvalidShape`."""
 
     @abstractmethod
+    def lift_immediate(self, result: JSONObject) -> str | None:
+        """What the model may be told meanwhile, from the same answer."""
+
+    @abstractmethod
     def lift_task(self, result: JSONObject) -> Task:
         """The task in an answer to `get_task` or `cancel_task`. Raises `InvalidShape`."""
 

@@ -229,6 +229,11 @@ class HandshakeDialect(Dialect):
             return self._codec.lift(_with_ttl(result["task"]), Task, "$.result.task")
         return None
 
+    def lift_immediate(self, result: JSONObject) -> str | None:
+        meta = result.get("_meta")
+        immediate = meta.get(wire.MODEL_IMMEDIATE_RESPONSE) if isinstance(meta, dict) else None
+        return immediate if isinstance(immediate, str) else None
+
     def lift_task(self, result: JSONObject) -> Task:
         return self._codec.lift(_with_ttl(result), Task, "$.result")
 

@@ -1,4 +1,4 @@
-"""Three small waits that trio leaves to its users: a bell, a nursery for servants, and progress for a caller.
+"""Small waits that trio leaves to its users: a bell, a nursery for servants, and progress for a caller.
 
 Nothing here knows of the protocol.
 """
@@ -20,7 +20,7 @@ from .._shape import Shape
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-__all__ = ["Bell", "OnProgress", "Progress", "ProgressInbox", "servants"]
+__all__ = ["Bell", "OnProgress", "Progress", "ProgressInbox", "SharedBell", "servants"]
 
 
 class Bell:
@@ -56,6 +56,29 @@ class Bell:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+class SharedBell(Bell):
+    """A bell that several tasks may wait for at once. A ring wakes those that do; who comes later looks for itself."""
+
+    __slots__ = ("_lot",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lot = trio.lowlevel.ParkingLot()
+
+    def ring(self) -> None:
+        if self._lot:
+            self._lot.unpark_all()
+        else:
+            self._rung = True
+
+    async def wait(self) -> None:
+        if self._rung:
+            self._rung = False
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._lot.park()
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ from ..errors import (
     TaskCancelled,
 )
 from ..wire.tasks import Task, TaskStatus
-from ._wait import Bell, OnProgress, ProgressInbox
+from ._wait import OnProgress, ProgressInbox, SharedBell
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -86,7 +86,7 @@ class TaskHandle:
         self._params = params
         self._ttl_ms = ttl_ms
         self._resume = resume
-        self._bell = _SharedBell()
+        self._bell = SharedBell()
         limit = connection.limits.progress_backlog
         self._inbox = None if on_progress is None else ProgressInbox(on_progress, limit)
         self._token: ProgressToken | None = None
@@ -134,9 +134,7 @@ class TaskHandle:
             self._outcome = result
             self._release()
         else:
-            meta = result.get("_meta")
-            immediate = meta.get(_IMMEDIATE) if isinstance(meta, dict) else None
-            self.immediate = immediate if isinstance(immediate, str) else None
+            self.immediate = connection.dialect.lift_immediate(result)
             connection.handles[self._task.task_id] = self
         return self
 
@@ -360,32 +358,6 @@ class TaskHandle:
             message = task.status_message
             return TaskCancelled(self.id) if message is UNSET else TaskCancelled(self.id, message)
         return failure
-
-
-class _SharedBell(Bell):
-    """A bell that several tasks may wait for at once. A ring wakes those that do; who comes later looks for itself."""
-
-    __slots__ = ("_lot",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lot = trio.lowlevel.ParkingLot()
-
-    def ring(self) -> None:
-        if self._lot:
-            self._lot.unpark_all()
-        else:
-            self._rung = True
-
-    async def wait(self) -> None:
-        if self._rung:
-            self._rung = False
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._lot.park()
-
-
-_IMMEDIATE = "io.modelcontextprotocol/model-immediate-response"
 
 
 async def _cancel_quietly(connection: Connection, id: str) -> None:
