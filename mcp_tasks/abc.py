@@ -95,8 +95,8 @@ class Transport(ABC):
         """That request of theirs gets no answer, because they have withdrawn it."""
         return
 
-    def reaches(self, related_to: RequestId) -> bool:
-        """Whether what is sent on behalf of that request of theirs reaches somebody now."""
+    def reaches(self, id: RequestId) -> bool:
+        """Whether our request `id` has gone where somebody reads, and does not wait for somebody."""
         return True
 
     def drop_stream(self, related_to: RequestId, retry_ms: int | None) -> None:

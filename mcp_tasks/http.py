@@ -17,12 +17,13 @@ from .limits import HttpClientLimits, HttpLimits, Limits
 from .peer._wait import servants
 from .peer.peer import Peer
 from .transports.http.asgi import AsgiEndpoints
-from .transports.http.auth import Authenticator, BearerAuth, Identity
-from .transports.http.client import Auth, HttpClientTransport
+from .transports.http.auth import ANONYMOUS, Authenticator, BearerAuth, Identity
+from .transports.http.client import HttpClientTransport
 from .transports.http.endpoint import Endpoint, ServeSession
 from .transports.http.exchange import HttpRequest
 from .transports.http.hosts import HostRules
 from .transports.http.pool import HttpPool, Url
+from .transports.http.remote import Auth
 from .transports.http.server import HttpServer, keep_time
 from .transports.http.session import HttpSession
 
@@ -36,9 +37,6 @@ __all__ = [
     "open_http",
     "serve_http",
 ]
-
-ANONYMOUS = "anonymous"
-"""Who owns the tasks of requestors that do not say who they are: whoever knows a task's id may have it."""
 
 
 async def serve_http(
@@ -139,8 +137,9 @@ async def _opened(
 
 def _sessions_of(peer: Peer) -> ServeSession:
     async def serve(session: HttpSession) -> None:
-        known = session.principal is not None
-        await peer.serve(session, principal=session.principal or ANONYMOUS, identified=known)
+        principal = session.principal
+        known = principal is not None
+        await peer.serve(session, principal=ANONYMOUS if principal is None else principal, identified=known)
 
     return serve
 

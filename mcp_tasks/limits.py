@@ -68,13 +68,15 @@ class HttpLimits(Shape):
     header_bytes: int = field(default=64 * 1024, validator=gt(0))
     """The head of one request."""
     request_seconds: float = field(default=30.0, validator=gt(0))
-    """How long a request may take to arrive without any of it arriving, and its head altogether."""
+    """How long nothing of a request may arrive, and its head take altogether; its body may take twenty times that."""
     idle_seconds: float = field(default=75.0, validator=gt(0))
     """How long a connection may stay open between two requests."""
     stall_seconds: float = field(default=60.0, validator=gt(0))
     """How long a client may go without reading anything of what we have for it."""
     sessions: int = field(default=10_000, validator=gt(0))
     """Alive at once. Beyond it, one that has been idle for a minute makes room, or else a new one is refused."""
+    principal_sessions: int = field(default=1_000, validator=gt(0))
+    """Of those, how many of one principal, where there are principals."""
     session_idle_seconds: float = field(default=3_600.0, validator=gt(0))
     """How long a session lives without requests and listeners."""
     session_posts: int = field(default=1_024, validator=gt(0))

@@ -50,7 +50,9 @@ def test_a_task_outlives_its_session_over_http() -> None:
             lines = run(sys.executable, "examples/chat_http.py", url).splitlines()
         finally:
             server.terminate()
-    assert lines == ["the session is over, the task is not", "? Build what?", "built a boat"]
+    # The question comes in the first session, in the second, or in both if the first ends before the answer is given.
+    assert set(lines) == {"the session is over, the task is not", "? Build what?", "built a boat"}
+    assert lines[-1] == "built a boat"
 
 
 def test_the_example_of_a_test_passes() -> None:

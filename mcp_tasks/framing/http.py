@@ -101,6 +101,7 @@ class RememberedHeads:
         self._known[data[:end]] = request, int(length)
 
 
+_WRONG = {413: "The body is too large", 431: "The head is too long", 501: "That transfer coding is not known"}
 _HEAD_END = re.compile(rb"\n\r?\n")
 _BLANK = b"\r\n"
 _MEMORABLE = 2048  # bytes
@@ -117,6 +118,7 @@ class RequestReader:
         self._data = b""  # what h11 has not been given
         self._left = -1  # of the body of a request whose head was remembered
         self._ended = False
+        self._broken: Broken | None = None
 
     def feed(self, data: bytes | bytearray) -> None:
         """Take the next bytes; none means that no more come."""
@@ -132,6 +134,8 @@ class RequestReader:
 
     def next(self) -> RequestHead | bytes | BodyEnd | Broken | None:
         """What comes next: a head, pieces of its body, its end; None if that has not arrived."""
+        if self._broken is not None:
+            return self._broken
         if self._left >= 0:
             return self._rest_of_body()
         beginning = b""
@@ -151,12 +155,14 @@ class RequestReader:
         try:
             event = self._h11.next_event()
         except h11.RemoteProtocolError as error:
-            return Broken(error.error_status_hint, str(error))
+            # Without h11's words: they quote what came, and a token may be in it.
+            return Broken(error.error_status_hint, _WRONG.get(error.error_status_hint, "That is no HTTP/1.1"))
         kind = type(event)
         if kind is h11.Request:
             blank = _HEAD_END.search(beginning)
             if blank is not None and blank.end() > self._header_bytes:
-                return Broken(431, "The head is too long")  # h11 only counts what is not complete
+                self._broken = Broken(431, "The head is too long")  # h11 only counts what is not complete
+                return self._broken
             head = _request(event)  # type: ignore[arg-type]
             self._heads.keep(beginning, head)
             return head

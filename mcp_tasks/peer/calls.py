@@ -63,19 +63,23 @@ class Caller:
         ttl_ms: int | Unset | None = UNSET,
         related_task: TaskId | None = None,
         related_to: RequestId | None = None,
+        on_mint: Callable[[RequestId], None] | None = None,
         cancellable: bool = True,
         orphaned: Callable[[JSONObject], None] | None = None,
     ) -> JSONObject:
         """Send a request and wait for its result.
 
         Raises `RequestFailed`, `RemoteProtocolError` for an answer that is none, `ConnectionClosed`. Cancelled, it
-        tells the other side so (C25-168); `orphaned` is then called with a result that comes all the same.
+        tells the other side so (C25-168); `orphaned` is then called with a result that comes all the same. `on_mint` is
+        called with the request's id before it is sent.
         """
         connection, session = self._connection, self._session
         inbox = None if on_progress is None else ProgressInbox(on_progress, connection.limits.progress_backlog)
         pending = Pending(method, inbox)
         await connection.drained(related_to)
         id = session.mint()
+        if on_mint is not None:
+            on_mint(id)
         token = id if inbox is not None else None
         wired = connection.dialect.lower_call(params, ttl_ms=ttl_ms, token=token, related=related_task)
         session.called(id, pending)
@@ -88,7 +92,7 @@ class Caller:
             try:
                 await pending.bell.wait()
             except BaseException:
-                self._take_back(id, cancellable, orphaned)
+                self._take_back(id, cancellable, orphaned, related_to)
                 raise
         else:
             self._inboxes[id] = inbox, pending.bell
@@ -97,7 +101,7 @@ class Caller:
                     await pending.bell.wait()
                     await inbox.deliver()
             except BaseException:
-                self._take_back(id, cancellable, orphaned)
+                self._take_back(id, cancellable, orphaned, related_to)
                 raise
             finally:
                 del self._inboxes[id]
@@ -114,7 +118,13 @@ class Caller:
         """The token is free again (T25-162)."""
         self._inboxes.pop(token, None)
 
-    def _take_back(self, id: RequestId, cancellable: bool, orphaned: Callable[[JSONObject], None] | None) -> None:
+    def _take_back(
+        self,
+        id: RequestId,
+        cancellable: bool,
+        orphaned: Callable[[JSONObject], None] | None,
+        related_to: RequestId | None,
+    ) -> None:
         if not self._session.withdraw(id) or self._session.closed:
             return
         if self._connection.transport.abandon(id) or not cancellable:
@@ -123,7 +133,8 @@ class Caller:
             self._orphans[id] = orphaned
             if len(self._orphans) > _MAX_ORPHANS:
                 self._orphans.popitem(last=False)
-        self._connection.post(self._connection.dialect.cancel_notification(id, "The requestor no longer waits"))
+        withdrawal = self._connection.dialect.cancel_notification(id, "The requestor no longer waits")
+        self._connection.post(withdrawal, related_to)
 
     # --- what comes in --------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ Spec: basic/lifecycle, basic/utilities.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ from ..limits import Limits
 from ..wire.capabilities import ClientCapabilities, Implementation, InitializeParams, InitializeResult
 from ..wire.jsonrpc import Message, Notification, Request, Response
 from ..wire.tasks import Task
-from ..wire.utilities import LoggingLevel
+from ..wire.utilities import LEVELS, LoggingLevel
 from ._wait import Bell, OnProgress
 from .calls import Caller, Pending
 from .handles import SavedTask, TaskHandle
@@ -69,7 +70,6 @@ _PAUSE_SECONDS = 1.0  # how long reading may pause before it looks again
 _FORGET_SECONDS = 5.0  # how long closing waits for the store
 _FLUSH_SECONDS = 1.0  # how long closing waits for the other side to read what is queued
 _GRACE_SECONDS = 1.0  # how long handlers may go on when the other side has stopped sending
-_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 
 class Connection(Verbs):
@@ -133,7 +133,8 @@ class Connection(Verbs):
         self._dirty = Bell()
         self._drained = trio.lowlevel.ParkingLot()
         self._notices = Notices(self)
-        self._log_level = "info"
+        self.log_level: LoggingLevel = "info"
+        """From which level on log messages are sent."""
 
     def __repr__(self) -> str:
         other = "?" if self.their_info is None else self.their_info.name
@@ -437,6 +438,7 @@ class Connection(Verbs):
         on_progress: OnProgress | None = None,
         related_task: TaskId | None = None,
         related_to: RequestId | None = None,
+        on_mint: Callable[[RequestId], None] | None = None,
     ) -> JSONObject:
         """Send a request and wait for its result, as JSON. `params` is a JSON object, a shape, or None.
 
@@ -447,7 +449,7 @@ class Connection(Verbs):
         await self._may_ask()
         self.dialect.require(method, params, self.their_capabilities, self.side)
         return await self.caller.call(
-            method, params, on_progress=on_progress, related_task=related_task, related_to=related_to
+            method, params, on_progress=on_progress, related_task=related_task, related_to=related_to, on_mint=on_mint
         )
 
     async def _may_ask(self) -> None:
@@ -486,11 +488,14 @@ class Connection(Verbs):
         await self.drained()
         self.post(Notification(method, self.dialect.lower_call(params)))
 
-    def announce(self, method: str) -> None:
-        """Tell the other side that a list of ours has changed, if this era and this connection have such a thing."""
+    def announce(self, method: str, params: JSONObject | Unset = UNSET) -> None:
+        """Tell the other side that something of ours has changed, if this era and this connection have such a thing.
+
+        Never waits, so that one who does not read keeps it from nobody else.
+        """
         try:
             self._require_notification(method, None)
-            self.post(Notification(method))
+            self.post(Notification(method, params))
         except (ConnectionClosed, LocalProtocolError) as reason:
             logger.debug("%r: %s is not sent: %s", self, method, reason)
 
@@ -580,16 +585,12 @@ class Connection(Verbs):
         """Send a log message if its level is wanted. Raises `LocalProtocolError` if we are not the server."""
         if self.side is not Side.SERVER:
             raise LocalProtocolError("log messages go from a server to a client")
-        if level not in _LEVELS:
-            raise LocalProtocolError(f"{level!r} is no logging level: {', '.join(_LEVELS)}")
-        if _LEVELS.index(level) < _LEVELS.index(self._log_level):
+        if level not in LEVELS:
+            raise LocalProtocolError(f"{level!r} is no logging level: {', '.join(LEVELS)}")
+        if LEVELS.index(level) < LEVELS.index(self.log_level):
             return
         await self.drained(related_to)
         self.post(self.dialect.log_notification(level, data, logger, related), related_to)
-
-    def set_log_level(self, level: LoggingLevel) -> None:
-        """From now on, send log messages of this level and above."""
-        self._log_level = level
 
 
 _CODEC = MessageCodec()

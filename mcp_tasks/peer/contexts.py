@@ -147,9 +147,13 @@ class TaskDelivery(Delivery):
             while answer is None:
                 connection = await self._link.wait()
                 try:
-                    with self._link.asking():
+                    with self._link.asking() as on_mint:
                         answer = await connection.call(
-                            question.method, params, related_task=self.task_id, related_to=self._link.related_to
+                            question.method,
+                            params,
+                            related_task=self.task_id,
+                            related_to=self._link.related_to,
+                            on_mint=on_mint,
                         )
                 except ConnectionClosed:
                     continue  # the question stays open until the requestor is back or the task's time is up

@@ -42,6 +42,7 @@ CANCEL_SECONDS = 5.0
 """How long leaving a block may take to cancel the task on the other side."""
 
 _DEFAULT_POLL_SECONDS = 1.0
+_ASKED_AGAIN = 3  # times, for a result whose request was lost on the way
 _MIN_POLL_SECONDS = 0.01
 _MAX_POLL_SECONDS = 60.0
 _TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
@@ -338,12 +339,24 @@ class TaskHandle:
     async def _fetch_outcome(self, scope: trio.CancelScope) -> None:
         try:
             with scope:
-                self._outcome = await self._connection.await_task(self.id)
+                self._outcome = await self._asked_for_outcome()
         except MCPError as failure:
             self._outcome = failure
         finally:
             self._fetching = None  # if it was given up, whoever still wants the result asks anew
             self._bell.ring()
+
+    async def _asked_for_outcome(self) -> JSONObject:
+        # A result can be asked for again: what was lost was one question, not the task.
+        attempts = 0
+        while True:
+            try:
+                return await self._connection.await_task(self.id)
+            except ConnectionClosed:
+                attempts += 1
+                if self._connection.closed or attempts > _ASKED_AGAIN:
+                    raise
+            await trio.sleep(self._interval())
 
     async def _explained(self, failure: MCPError) -> MCPError:
         task = self._task

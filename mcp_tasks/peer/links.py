@@ -7,7 +7,7 @@ which over HTTP has a stream of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,17 +25,19 @@ __all__ = ["Link"]
 
 @define(eq=False)
 class _Asking:
-    """A question on its way: by which request of theirs, and how to call it back."""
+    """A question on its way: as which request of ours, and how to call it back."""
 
     connection: Connection
-    related_to: RequestId | None
     scope: trio.CancelScope
+    id: RequestId | None = None
+
+    def minted(self, id: RequestId) -> None:
+        """It goes out as this request."""
+        self.id = id
 
     def lost(self) -> bool:
         """Whether it went where nobody reads any more."""
-        if self.related_to is None:
-            return False
-        return self.connection.closed or not self.connection.transport.reaches(self.related_to)
+        return self.connection.closed or (self.id is not None and not self.connection.transport.reaches(self.id))
 
 
 class Link:
@@ -46,7 +48,7 @@ class Link:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._attached: trio.lowlevel.ParkingLot | None = None
-        self._routes: list[RequestId] = []
+        self._routes: list[tuple[Connection, RequestId]] = []  # who waits for the result, the latest last
         self._asking: list[_Asking] = []
 
     @property
@@ -64,7 +66,7 @@ class Link:
     @property
     def related_to(self) -> RequestId | None:
         """The request of theirs that waits for the task's result on the latest connection, if one does."""
-        return self._routes[-1] if self._routes else None
+        return next((id for connection, id in reversed(self._routes) if connection is self._connection), None)
 
     def _away(self) -> bool:
         return self._connection.closed or self._connection.half_closed
@@ -74,21 +76,24 @@ class Link:
 
         A question that went where nobody can read it any more is asked again here.
         """
-        moved = connection is not self._connection
-        if moved:
-            self._connection = connection
-            self._routes.clear()
-        self._routes.append(id)
+        self._routes.append((connection, id))
+        self._go_by(connection)
+
+    def detach(self, connection: Connection, id: RequestId) -> None:
+        """That request for the result is over; another one that still waits is gone by then."""
+        self._routes.remove((connection, id))
+        if self._routes and not any(other is self._connection for other, _ in self._routes):
+            self._go_by(self._routes[-1][0])
+        else:
+            self._go_by(self._connection)
+
+    def _go_by(self, connection: Connection) -> None:
+        self._connection = connection
         if self._attached is not None:
             self._attached.unpark_all()
         for asking in self._asking:
-            if moved or asking.lost():
+            if asking.connection is not connection or asking.lost():
                 asking.scope.cancel()
-
-    def detach(self, connection: Connection, id: RequestId) -> None:
-        """That request for the result is over."""
-        if connection is self._connection and id in self._routes:
-            self._routes.remove(id)
 
     async def wait(self) -> Connection:
         """The connection, as soon as there is one that is open."""
@@ -99,12 +104,15 @@ class Link:
         return self._connection
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
-        """A block that asks by `connection` and `related_to`; it is left early if the question has to go elsewhere."""
+    def asking(self) -> Iterator[Callable[[RequestId], None]]:
+        """A block that asks by `connection` and `related_to`; it is left early if the question has to go elsewhere.
+
+        What it gives is to be called with the id that the question goes out under.
+        """
         with trio.CancelScope() as scope:
-            asking = _Asking(self._connection, self.related_to, scope)
+            asking = _Asking(self._connection, scope)
             self._asking.append(asking)
             try:
-                yield
+                yield asking.minted
             finally:
                 self._asking.remove(asking)

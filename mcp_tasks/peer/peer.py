@@ -11,6 +11,7 @@ the connection.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,7 +27,7 @@ from ..clock import Clock
 from ..cursor import CursorSeal
 from ..dialects.base import Side
 from ..dialects.select import LATEST_HANDSHAKE
-from ..errors import ConnectionClosed, InvalidShape, LocalProtocolError
+from ..errors import InvalidShape, LocalProtocolError
 from ..limits import Limits
 from ..tasks.registry import TaskRegistry, mint_task_id
 from ..tasks.store import TaskStore
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = ["Peer"]
+
+logger = logging.getLogger("mcp_tasks.peer")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -212,10 +215,11 @@ class Peer:
         """Tell everybody who subscribed to a resource that it has changed."""
         for connection in list(self.connections):
             if uri in connection.subscriptions:
-                try:
-                    await connection.notify("notifications/resources/updated", {"uri": uri})
-                except ConnectionClosed:
-                    continue
+                if connection.crowded():
+                    logger.warning("%r does not read: not told of %s", connection, uri)
+                else:
+                    connection.announce("notifications/resources/updated", {"uri": uri})
+        await trio.lowlevel.checkpoint()
 
     @overload
     def prompt(self, function: F, /) -> F: ...
@@ -507,5 +511,5 @@ def _elicited(params: ElicitFormParams | ElicitUrlParams, answer: Any) -> Elicit
 
 
 async def _set_level(ctx: Context, params: SetLevelParams) -> EmptyResult:
-    ctx.connection.set_log_level(params.level)
+    ctx.connection.log_level = params.level
     return EmptyResult()

@@ -9,7 +9,7 @@ Spec: basic/index ("_meta"), basic/utilities/{cancellation,ping,progress}, serve
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from attrs import field, frozen
 
@@ -21,6 +21,7 @@ __all__ = [
     "CancelledParams",
     "EmptyResult",
     "LogParams",
+    "LEVELS",
     "LoggingLevel",
     "NotificationParams",
     "PaginatedParams",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 LoggingLevel: TypeAlias = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+LEVELS: Final = get_args(LoggingLevel)
+"""From the least to the most urgent."""
 """The severities of syslog (RFC 5424), mildest first."""
 
 

@@ -9,6 +9,7 @@ Spec: ASGI 3.0, HTTP and lifespan.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -45,7 +46,7 @@ class AsgiExchange(Exchange):
         self.gone = False
         """Whether nobody reads it."""
         self._client = scope.get("client") or ("?", 0)
-        self._queued: list[dict[str, Any]] = []
+        self._queued: deque[dict[str, Any]] = deque()
         self._size = 0
         self._writing = 0
         self._more = trio.Event()
@@ -102,13 +103,17 @@ class AsgiExchange(Exchange):
             if not self.finished and self.lost is not None:
                 lost, self.lost = self.lost, None
                 lost()
+            self._writing = 0
+            if self.drained is not None:
+                drained, self.drained = self.drained, None
+                drained()
             self._more.set()
 
     async def carry(self, send: Send) -> None:
         """Hand the answer to the server as it comes, until it is complete or nobody reads it."""
         while not self.gone:
             while self._queued:
-                event = self._queued.pop(0)
+                event = self._queued.popleft()
                 size = len(event.get("body", b""))
                 self._size -= size
                 self._writing = size
@@ -172,16 +177,22 @@ class AsgiEndpoints:
             exchange.refuse(503, "The application has not been started: is the server's lifespan support off?")
         elif endpoint is None:
             exchange.refuse(404, "There is nothing here")
-        elif endpoint.check(exchange) and endpoint.auth is not None:
-            principal = await endpoint.identify(exchange)
-        if endpoint is not None and not exchange.finished:
-            body = await self._body(exchange, endpoint.body_bytes, receive)
-            if body is not None:
-                endpoint.handle(exchange, principal, body)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch, exchange, receive)
-            await exchange.carry(send)
-            nursery.cancel_scope.cancel()
+        else:
+            principal = await endpoint.admit(exchange)
+        try:
+            if endpoint is not None and not exchange.finished:
+                body = await self._body(exchange, endpoint.body_bytes, receive)
+                if body is not None:
+                    endpoint.handle(exchange, principal, body)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, exchange, receive)
+                try:
+                    await exchange.carry(send)
+                except OSError as error:  # what servers raise when the client is gone (ASGI 2.4)
+                    logger.debug("%s: %r", exchange.client, error)
+                nursery.cancel_scope.cancel()
+        finally:
+            exchange.lose()
 
     async def _body(self, exchange: AsgiExchange, limit: int, receive: Receive) -> bytearray | None:
         body = bytearray()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
 from attrs import field, frozen
 
@@ -17,15 +18,32 @@ from ..._shape import Shape
 from ...errors import Challenge, Forbidden, Unauthorized
 from .exchange import HttpRequest
 
-__all__ = ["Authenticator", "BearerAuth", "Identity", "challenge_headers", "lower_challenge", "parse_challenges"]
+__all__ = [
+    "ANONYMOUS",
+    "Authenticator",
+    "BearerAuth",
+    "Identity",
+    "challenge_headers",
+    "lower_challenge",
+    "parse_challenges",
+]
+
+
+ANONYMOUS = "(anonymous)"
+"""Who owns the tasks of requestors that do not say who they are: whoever knows a task's id may have it."""
 
 
 @frozen(eq=False, repr=False)
 class Identity(Shape):
     """Who a request comes from: `principal` owns tasks and sessions, `scopes` are what it may do."""
 
-    principal: str
+    principal: str = field()
     scopes: frozenset[str] = field(default=frozenset(), converter=frozenset)
+
+    @principal.validator
+    def _names_somebody(self, attribute: Any, value: str) -> None:
+        if not value or value == ANONYMOUS:
+            raise ValueError(f"a principal is somebody, not {value!r}")
 
 
 class Authenticator(ABC):

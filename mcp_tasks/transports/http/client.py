@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from urllib.parse import urljoin
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 from attrs import define
@@ -24,35 +23,29 @@ from ...abc import Inbound, Transport, Unanswered
 from ...codec.messages import PARSE_ERROR, MessageCodec
 from ...errors import (
     ConnectionClosed,
-    Forbidden,
     HttpError,
+    LocalProtocolError,
     MCPError,
     RemoteProtocolError,
-    Unauthorized,
 )
 from ...framing.lines import Oversized
 from ...framing.sse import Event, EventDecoder
 from ...limits import HttpClientLimits, Limits
 from ...wire.jsonrpc import ErrorObject, ErrorResponse, Malformed, Message, Notification, Request, Response
-from .auth import parse_challenges
 from .pool import Answer, HttpPool, Url
-from .profile import ASSUMED, PROFILES, HttpProfile, opens_session
+from .profile import ASSUMED, PROFILES, HttpProfile, opens_session, says_ready
+from .remote import ERROR_BYTES, Auth, RemoteEndpoint
 
-__all__ = ["Auth", "HttpClientTransport"]
+__all__ = ["HttpClientTransport"]
 
 logger = logging.getLogger("mcp_tasks.http")
-
-Auth = Callable[[], Awaitable[str]]
-"""Returns the bearer token to send; asked before each HTTP request."""
 
 _ACCEPT = ("Accept", "application/json, text/event-stream")
 _JSON = ("Content-Type", "application/json")
 _EVENTS = "text/event-stream"
 INTERNAL_ERROR = -32603
-_MAX_REDIRECTS = 3
 _MAX_PAUSE_SECONDS = 60.0
-_SAID_BYTES = 500  # of what a server says about a failure
-_ERROR_BYTES = 64 * 1024
+_LEAST_PAUSE_SECONDS = 0.1
 
 
 @define(eq=False)
@@ -62,6 +55,7 @@ class _Posted:
     message: Request
     scope: trio.CancelScope
     answered: bool = False
+    has_room: bool = False
 
 
 class HttpClientTransport(Transport):
@@ -79,14 +73,9 @@ class HttpClientTransport(Transport):
         http_limits: HttpClientLimits | None = None,
     ) -> None:
         limits = Limits() if limits is None else limits
-        self.session_id: str | None = None
-        """What the server names the session by; None if it does not."""
         self.profile: HttpProfile = ASSUMED
-        self._url = url
-        self._pool = pool
+        self._remote = RemoteEndpoint(url, pool, headers or {}, auth)
         self._nursery = nursery
-        self._headers = list((headers or {}).items())
-        self._auth = auth
         self._limits = HttpClientLimits() if http_limits is None else http_limits
         self._message_bytes = limits.message_bytes
         self._codec = MessageCodec(json_depth=limits.json_depth)
@@ -95,7 +84,8 @@ class HttpClientTransport(Transport):
         self._posted: dict[RequestId, _Posted] = {}
         self._queue: deque[tuple[Message, bytes]] = deque()
         self._pumping = False
-        self._unsent = 0
+        self._unsent = 0  # bytes, of all that was ever taken
+        self._taken = 0
         self._room = trio.CapacityLimiter(self._limits.requests)
         self._opened = False
         self._opening: Request | None = None
@@ -103,13 +93,19 @@ class HttpClientTransport(Transport):
         self._renewing = trio.Lock()
         self._listening: trio.CancelScope | None = None
         self._heard = trio.Event()
+        self._listened: str | None = None  # the session in which the server has offered a stream of its own
         self._pump_scope = trio.CancelScope()
         self._progress = trio.lowlevel.ParkingLot()
         self._ended = False
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<HttpClientTransport {self._url}>"
+        return f"<HttpClientTransport {self._remote}>"
+
+    @property
+    def session_id(self) -> str | None:
+        """What the server names the session by; None if it does not."""
+        return self._remote.session_id
 
     # --- Transport ------------------------------------------------------------------------------------------------
 
@@ -131,6 +127,7 @@ class HttpClientTransport(Transport):
 
     def speaks(self, revision: str) -> None:
         self.profile = PROFILES[revision]
+        self._remote.revision = revision if self.profile.sends_version else None
         self._opened = True
 
     def send(self, message: Message, *, related_to: RequestId | None = None) -> None:
@@ -138,12 +135,13 @@ class HttpClientTransport(Transport):
         if self._closed:
             raise ConnectionClosed("the session has ended")
         self._unsent += len(body)
+        self._taken += len(body)
         if isinstance(message, Request):
             if opens_session(message):
                 self._opening = message
             self._posted[message.id] = _Posted(message, trio.CancelScope())
-        elif self._opened and self._ready is None and isinstance(message, Notification):
-            self._ready = message  # the one that says that we have seen the answer to the handshake
+        elif isinstance(message, Notification) and says_ready(message):
+            self._ready = message
         if self._pumping or not isinstance(message, Request):
             self._queue.append((message, body))
             if not self._pumping:
@@ -153,10 +151,12 @@ class HttpClientTransport(Transport):
             self._nursery.start_soon(self._request, message, body)
 
     async def flush(self) -> None:
-        if self._unsent and not self._closed:
+        await trio.lowlevel.checkpoint()
+        everything = self._taken
+        while self._taken - self._unsent < everything and not self._closed:
             await self._progress.park()
-        else:
-            await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise ConnectionClosed("the session has ended")
 
     def try_flush(self) -> bool:
         return True  # whoever posts is at it already
@@ -190,14 +190,15 @@ class HttpClientTransport(Transport):
         self._pump_scope.cancel()
         if self._listening is not None:
             self._listening.cancel()
-        with trio.move_on_after(self._limits.close_seconds, shield=True):
-            if self.session_id is not None:
-                try:
-                    async with self._pool.request("DELETE", self._url.target, await self._head()) as answer:
-                        await answer.read(_ERROR_BYTES)
-                except MCPError as error:
-                    logger.debug("%r: the session was not ended: %s", self, error)
-            await self._pool.aclose()
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(self._limits.close_seconds):
+                if self.session_id is not None:
+                    try:
+                        async with self._remote.ask("DELETE") as answer:
+                            await answer.read(ERROR_BYTES)
+                    except MCPError as error:
+                        logger.debug("%r: the session was not ended: %s", self, error)
+            await self._remote.aclose()
 
     # --- sending --------------------------------------------------------------------------------------------------
 
@@ -218,6 +219,8 @@ class HttpClientTransport(Transport):
                         # Whoever asked over there waits: a refused answer is a failed one.
                         refused = ErrorResponse(message.id, ErrorObject(INTERNAL_ERROR, f"Answer refused: {error}"))
                         self.send(refused)
+                except Exception:  # the last wall: what comes next is somebody else's
+                    logger.exception("%r: a message could not be sent", self)
                 finally:
                     self._sent(len(body))
                 if message is self._ready and self._listening is None:
@@ -246,20 +249,17 @@ class HttpClientTransport(Transport):
     async def _tell(self, message: Message, body: bytes) -> None:
         # A notification, or an answer of ours.
         session_id = self.session_id
-        async with self._pool.request("POST", self._url.target, await self._head(_ACCEPT, _JSON), body) as answer:
-            if answer.status // 100 == 2:
-                await answer.read(_ERROR_BYTES)
-                return
-            failure = await self._failure(answer)
-        if answer.status == 404 and session_id is not None and message is not self._ready:
+        for again in (True, False):
+            async with self._remote.ask("POST", _ACCEPT, _JSON, body=body) as answer:
+                if answer.status // 100 == 2:
+                    await answer.read(ERROR_BYTES)
+                    return
+                failure, _ = await self._remote.failure(answer)
+            if answer.status != 404 or session_id is None or message is self._ready or not again:
+                raise failure
             await self._renew(session_id)
             if isinstance(message, (Response, ErrorResponse)):
                 return  # whoever asked is gone with the session
-            async with self._pool.request("POST", self._url.target, await self._head(_ACCEPT, _JSON), body) as answer:
-                if answer.status // 100 == 2:
-                    return
-                failure = await self._failure(answer)
-        raise failure
 
     async def _request(self, message: Request, body: bytes) -> None:
         posted = self._posted.get(message.id)
@@ -276,12 +276,17 @@ class HttpClientTransport(Transport):
 
         try:
             with posted.scope:
-                async with self._room:
-                    await self._ask(posted, body, sent)
+                await self._room.acquire_on_behalf_of(posted)
+                posted.has_room = True
+                await self._ask(posted, body, sent)
         except MCPError as error:
             failure = error
+        except Exception as error:  # the last wall: the other requests go on
+            logger.exception("%r: a request could not be sent", self)
+            failure = LocalProtocolError(f"the request could not be sent: {error!r}")
         finally:
             sent()
+            self._make_room(posted)
             if self._posted.get(message.id) is posted:
                 del self._posted[message.id]
         if not posted.answered:
@@ -289,71 +294,40 @@ class HttpClientTransport(Transport):
                 failure = RemoteProtocolError(f"{message.method}: the server gave no answer")
             self._hand_on(Unanswered(message.id, failure))
 
+    def _make_room(self, posted: _Posted) -> None:
+        if posted.has_room:
+            posted.has_room = False
+            self._room.release_on_behalf_of(posted)
+
     async def _ask(self, posted: _Posted, body: bytes, sent: Callable[[], None]) -> None:
-        target = self._url.target
         opens = posted.message is self._opening
-        renewed = False
-        redirects = 0
-        while True:
+        for again in (True, False):
             session_id = None if opens else self.session_id
-            head = await self._head(_ACCEPT, _JSON, opens=opens)
-            async with self._pool.request("POST", target, head, body, sent=sent) as answer:
+            async with self._remote.ask("POST", _ACCEPT, _JSON, body=body, opens=opens, sent=sent) as answer:
                 if answer.status == 200:
-                    if opens:
-                        self.session_id = _session_id(answer)
-                    if answer.kind == _EVENTS:
-                        await self._follow(posted, answer)
-                    elif answer.kind == "application/json":
-                        self._hand_on(self._codec.decode(await answer.read(self._message_bytes)), posted)
-                    else:
-                        raise RemoteProtocolError(f"the answer is of type {answer.kind!r}, not JSON or events")
+                    await self._take_answer(posted, answer, opens)
                     return
-                if answer.status in (307, 308) and redirects < _MAX_REDIRECTS:
-                    target = self._redirected(answer)
-                    redirects += 1
-                    continue
-                if answer.status == 404 and session_id is not None and not renewed:
-                    await answer.read(_ERROR_BYTES)
-                else:
-                    raise await self._failure(answer, posted)
+                failure, error = await self._remote.failure(answer)
+            if answer.status != 404 or session_id is None or not again:
+                if error is not None and answer.status not in (401, 403, 404):
+                    self._hand_on(ErrorResponse(posted.message.id, error))  # they did answer, after a fashion
+                    return
+                raise failure
             await self._renew(session_id)
-            renewed = True
 
-    def _redirected(self, answer: Answer) -> str:
-        # Never to another origin: the body, and our token with it, is for this one.
-        location = Url(urljoin(str(self._url), answer.headers.get("location", "")))
-        if location.origin != self._url.origin:
-            raise HttpError(answer.status, f"redirected to another origin, {location.authority}, and not followed")
-        return location.target
-
-    async def _head(self, *fields: tuple[str, str], opens: bool = False) -> list[tuple[str, str]]:
-        head = [*self._headers, *fields]
-        if self.session_id is not None and not opens:
-            head.append(("Mcp-Session-Id", self.session_id))
-        if self._opened and self.profile.sends_version and not opens:
-            head.append(("MCP-Protocol-Version", self.profile.revision))
-        if self._auth is not None:
-            token = self._auth if isinstance(self._auth, str) else await self._auth()
-            head.append(("Authorization", f"Bearer {token}"))
-        return head
-
-    async def _failure(self, answer: Answer, posted: _Posted | None = None) -> MCPError:
-        # What an HTTP error means to whoever waits; a JSON-RPC error in its body is the answer to their request.
-        try:
-            body = await answer.read(_ERROR_BYTES)
-        except (ConnectionClosed, RemoteProtocolError):
-            body = b""
-        said = body[:_SAID_BYTES].decode("utf-8", "replace").strip()
-        if answer.kind == "application/json":
-            message = self._codec.decode(body)
-            if isinstance(message, ErrorResponse):
-                said = message.error.message
-                if posted is not None and answer.status not in (401, 403, 404):
-                    self._hand_on(ErrorResponse(posted.message.id, message.error), posted)
-        if answer.status in (401, 403):
-            challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
-            return (Unauthorized if answer.status == 401 else Forbidden)(said or "refused", challenges)
-        return HttpError(answer.status, said or "no reason given")
+    async def _take_answer(self, posted: _Posted, answer: Answer, opens: bool) -> None:
+        if opens:
+            self._remote.session_id = _session_id(answer)
+        if answer.kind == _EVENTS:
+            self._make_room(posted)  # a question may come on it, and whoever answers may have to ask the server
+            await self._follow(posted, answer)
+        elif answer.kind == "application/json":
+            message = self._codec.decode(await answer.read(self._message_bytes))
+            if isinstance(message, Malformed):
+                raise RemoteProtocolError(f"the answer is no response: {message.error.message}")
+            self._hand_on(message, posted)
+        else:
+            raise RemoteProtocolError(f"the answer is of type {answer.kind!r}, not JSON or events")
 
     # --- the session ----------------------------------------------------------------------------------------------
 
@@ -364,10 +338,10 @@ class HttpClientTransport(Transport):
                 return
             logger.info("%r: the server has forgotten the session; beginning another one", self)
             try:
-                self.session_id = await self._reopened(self._opening)
+                self._remote.session_id = await self._reopened(self._opening)
                 await self._tell(self._ready, self._codec.encode(self._ready))
             except BaseException:
-                self.session_id = dead_id  # so that whoever comes next tries again
+                self._remote.session_id = dead_id  # so that whoever comes next tries again
                 raise
             await self._listen()
         if self.renewed is not None and not self._closed:
@@ -376,10 +350,9 @@ class HttpClientTransport(Transport):
     async def _reopened(self, opening: Request) -> str | None:
         # The id of a new session, begun with the same handshake.
         found: list[Inbound] = []
-        head = await self._head(_ACCEPT, _JSON, opens=True)
-        async with self._pool.request("POST", self._url.target, head, self._codec.encode(opening)) as answer:
+        async with self._remote.ask("POST", _ACCEPT, _JSON, body=self._codec.encode(opening), opens=True) as answer:
             if answer.status != 200:
-                raise await self._failure(answer)
+                raise (await self._remote.failure(answer))[0]
             id = _session_id(answer)
             if answer.kind == _EVENTS:
                 decoder = EventDecoder(self._message_bytes)
@@ -404,17 +377,36 @@ class HttpClientTransport(Transport):
 
     async def _hear(self, scope: trio.CancelScope) -> None:
         # The stream that is nobody's answer, for as long as the server offers one.
+        forgotten = False
+        session_id = self.session_id
         with scope:
-            decoder = EventDecoder(self._message_bytes)
             try:
-                await self._come_back(decoder, None, first=True)
+                await self._come_back(EventDecoder(self._message_bytes), None, first=True)
             except HttpError as error:
+                forgotten = error.status == 404 and session_id is not None and self._listened == session_id
                 level = logging.WARNING if error.status in (401, 403) or error.status >= 500 else logging.DEBUG
                 logger.log(level, "%r: the server offers no stream of its own: %s", self, error)
-            except (MCPError, OSError) as error:
+            except MCPError as error:
                 logger.warning("%r: its stream is lost: %s", self, error)
+            except Exception:  # the last wall
+                logger.exception("%r: its stream is lost", self)
             finally:
                 self._heard.set()
+        if forgotten and not self._closed:
+            await self._renew_in_time(session_id)
+
+    async def _renew_in_time(self, dead_id: str | None) -> None:
+        # Nobody has asked for anything: as long as it takes, then.
+        attempts = 0
+        while self.session_id == dead_id and not self._closed:
+            try:
+                await self._renew(dead_id)
+            except ConnectionClosed:
+                attempts += 1
+                await trio.sleep(_pause(None, self._limits, attempts))
+            except MCPError as error:
+                logger.warning("%r: no other session could be begun: %s", self, error)
+                return
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
@@ -428,7 +420,7 @@ class HttpClientTransport(Transport):
             cut = closed
         if posted.answered:
             return
-        if decoder.last_id is None:
+        if not decoder.last_id:
             raise ConnectionClosed(f"{posted.message.method}: the stream ended before the answer") from cut
         await self._come_back(decoder, posted)
 
@@ -436,20 +428,25 @@ class HttpClientTransport(Transport):
         # GET, and GET again, until the answer is there, or for ever if it is nobody's.
         attempts = 0
         pause = 0.0 if first else _pause(decoder, self._limits, 0)
+        session_id = self.session_id
         failure: MCPError = ConnectionClosed("the stream was cut")
         while posted is None or attempts < self._limits.resume_attempts:
             await trio.sleep(pause)
+            if posted is not None and self.session_id != session_id:
+                # Its ids mean something else in the new session.
+                raise ConnectionClosed(f"{posted.message.method}: the session has ended, and the stream with it")
             fields = [("Accept", _EVENTS)]
             if decoder.last_id:
                 fields.append(("Last-Event-ID", decoder.last_id))
             decoder = decoder.resumed()
             attempts += 1
+            least = 0.0
             try:
-                async with self._pool.request("GET", self._url.target, await self._head(*fields)) as answer:
+                async with self._remote.ask("GET", *fields) as answer:
                     if posted is None:
                         self._heard.set()
                     if answer.status != 200:
-                        refusal = await self._failure(answer)
+                        refusal, _ = await self._remote.failure(answer)
                         if posted is None and decoder.last_id is not None and answer.status == 400:
                             decoder = EventDecoder(self._message_bytes)  # too late for that stream; there are others
                         elif answer.status // 100 != 5:
@@ -459,30 +456,38 @@ class HttpClientTransport(Transport):
                         raise RemoteProtocolError(f"the stream is of type {answer.kind!r}")
                     else:
                         attempts = 0
-                        await self._read_events(answer, decoder, posted)
+                        if posted is None:
+                            self._listened = session_id
+                        if not await self._read_events(answer, decoder, posted):
+                            least = _LEAST_PAUSE_SECONDS  # it does not want us, whatever it says
                         failure = ConnectionClosed("the stream was cut")
             except ConnectionClosed as closed:
                 failure = closed
             if posted is not None and posted.answered:
                 return
-            pause = _pause(decoder, self._limits, attempts)
+            pause = max(_pause(decoder, self._limits, attempts), least)
         assert posted is not None
         raise ConnectionClosed(f"{posted.message.method}: the stream was cut and cannot be resumed: {failure}")
 
-    async def _read_events(self, answer: Answer, decoder: EventDecoder, posted: _Posted | None) -> None:
+    async def _read_events(self, answer: Answer, decoder: EventDecoder, posted: _Posted | None) -> int:
+        # How many messages came.
+        count = 0
         while data := await answer.chunk():
-            for event in decoder.feed(data):
+            events = decoder.feed(data)
+            for event in events:
                 if _has_message(event):
+                    count += 1
                     self._hand_on(self._lifted(event), posted)
             if posted is not None and posted.answered:
                 await self._finish(answer)
-                return
+                break
+        return count
 
     async def _finish(self, answer: Answer) -> None:
         # Nothing should follow the answer; a server that ends its stream now lets us use the connection again.
         with trio.move_on_after(0.1):
             try:
-                await answer.read(_ERROR_BYTES)
+                await answer.read(ERROR_BYTES)
             except MCPError:
                 pass
 
@@ -498,7 +503,12 @@ class HttpClientTransport(Transport):
             mine = self._posted.get(message.id) if message.id is not None else None
             if mine is not None:
                 mine.answered = True
-        elif isinstance(message, Malformed) and posted is not None and not posted.answered:
+        elif (
+            isinstance(message, Malformed)
+            and posted is not None
+            and not posted.answered
+            and _may_answer(message, posted)
+        ):
             posted.answered = True
             message = Unanswered(
                 posted.message.id, RemoteProtocolError(f"the answer is no response: {message.error.message}")
@@ -529,3 +539,10 @@ def _pause(decoder: EventDecoder | None, limits: HttpClientLimits, attempts: int
     told = None if decoder is None else decoder.retry_ms
     wished = limits.retry_seconds if told is None else told / 1000
     return max(wished, min(limits.retry_seconds * 2.0 ** min(attempts, 10), _MAX_PAUSE_SECONDS) if attempts else wished)
+
+
+def _may_answer(message: Malformed, posted: _Posted | None) -> bool:
+    # Whether what is no message was to be the answer, or nobody can tell any more.
+    if posted is None or posted.answered:
+        return False
+    return message.id == posted.message.id or message.error.code == PARSE_ERROR

@@ -9,7 +9,6 @@ Spec: RFC 9112.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import ssl
@@ -43,10 +42,10 @@ _CHUNK = 64 * 1024
 _WRITE_CHUNK = 256 * 1024
 _TLS_CHUNK = 16 * 1024  # one record, so that a slow reader is seen to read
 _SKIPPABLE_BYTES = 64 * 1024  # a body of up to this is read though it was refused, and the connection goes on
+_WHOLE_BODY = 20  # times as long as nothing of it may come
 _LINGER_BYTES = 1024 * 1024  # of a larger one so much is read, for the refusal to be seen
 _LINGER_SECONDS = 2.0
 _CLOSE_SECONDS = 1.0
-_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTUNREACH})
 
 
 class _H11Exchange(Exchange):
@@ -214,12 +213,12 @@ class HttpConnection:
         exchange.keeps_alive = request.keeps_alive and can_skip  # if it is refused
         if endpoint is None:
             exchange.refuse(404, "There is nothing here")
-        elif endpoint.check(exchange) and endpoint.auth is not None:
-            principal = await endpoint.identify(exchange)
+        else:
+            principal = await endpoint.admit(exchange)
         if endpoint is None or exchange.finished:
             self._arriving = False
             self.flush()
-            return can_skip and await self._skip_body() and not self._last
+            return can_skip and await self._skip_body() and await self._written()
         exchange.keeps_alive = request.keeps_alive
         body = await self._body(exchange, endpoint.body_bytes)
         if body is None:
@@ -230,6 +229,10 @@ class HttpConnection:
         self.flush()
         if not exchange.finished:
             await self._watch(exchange)
+        return await self._written()
+
+    async def _written(self) -> bool:
+        # Waits until the answer has been written, before another one is asked for; False if none can be.
         while self.unwritten:
             await self._parked.park()
         self.deadline = trio.current_time() + self._limits.idle_seconds
@@ -314,6 +317,7 @@ class HttpConnection:
             self.write(CONTINUE)
             self.flush()
         body: bytes | bytearray = b""
+        latest = trio.current_time() + _WHOLE_BODY * self._limits.request_seconds
         while True:
             event = reader.next()
             if type(event) is bytes:
@@ -330,7 +334,7 @@ class HttpConnection:
                 if reader.ended:
                     return None
                 reader.feed(await self._stream.receive_some(_CHUNK))
-                self.deadline = trio.current_time() + self._limits.request_seconds
+                self.deadline = min(trio.current_time() + self._limits.request_seconds, latest)
             elif isinstance(event, Broken):
                 self._refuse(event)
                 return None
@@ -351,7 +355,6 @@ class HttpConnection:
                     return False
                 self._reader.feed(await self._receive())
             elif type(event) is not bytes:
-                self.deadline = trio.current_time() + self._limits.idle_seconds
                 return not isinstance(event, Broken)
 
     def _refuse(self, broken: Broken) -> None:
@@ -361,18 +364,20 @@ class HttpConnection:
         if exchange is None or exchange.finished:
             exchange = self._exchange = _H11Exchange(self, RequestHead(b"", b"/", {}, False, True), b"/")
         exchange.keeps_alive = False
-        exchange.refuse(broken.status, broken.reason)
+        exchange.refuse(broken.status, broken.reason, code=-32603 if broken.status == 500 else -32600)
         self.flush()
 
     async def _linger(self) -> None:
         # Closed at once, bytes of theirs that nobody has read would have the kernel reset the connection, and our
         # answer with it.
-        if not self._reader.ended and not self.gone and isinstance(self._stream, trio.SocketStream):
+        stream = self._stream
+        if not self._reader.ended and not self.gone and isinstance(stream, (trio.SocketStream, trio.SSLStream)):
             self.deadline = float("inf")
             with trio.move_on_after(_LINGER_SECONDS):
-                await self._stream.send_eof()
+                if isinstance(stream, trio.SocketStream):
+                    await stream.send_eof()
                 left = _LINGER_BYTES
-                while left > 0 and (data := await self._stream.receive_some(_CHUNK)):
+                while left > 0 and (data := await stream.receive_some(_CHUNK)):
                     left -= len(data)
 
     # --- writing --------------------------------------------------------------------------------------------------
@@ -420,9 +425,7 @@ class HttpConnection:
                 return os.write(self._fileno(), self._queued)
             except BlockingIOError:
                 pass
-            except OSError as error:
-                if error.errno not in _GONE:
-                    raise
+            except OSError:
                 self._lose()
                 self.close()
         return 0

@@ -1,8 +1,8 @@
 """The MCP endpoint: what each method, header and body is answered with, whoever carries the bytes.
 
-The checks come in an order that gives nothing away and costs little: method, Host and Origin, who is asking, headers,
-and only then the body. Sessions are found by their id *and* their principal, so that somebody else's session looks as
-if it did not exist.
+The checks come in an order that gives nothing away and costs little: Host and Origin, method, who is asking, all other
+headers, and only then is the body read. Sessions are found by their id *and* their principal, so that somebody else's
+session looks as if it did not exist.
 
 Spec: basic/transports "Streamable HTTP" (C25-079 to C25-136).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -68,8 +69,19 @@ class Endpoint:
 
     # --- before the body ------------------------------------------------------------------------------------------
 
-    def check(self, exchange: Exchange) -> bool:
-        """Look at the head of a request; False if it has been answered with that."""
+    async def admit(self, exchange: Exchange) -> Principal | None:
+        """Look at the head of a request, and say whose it is; whatever is wrong with it has been answered then.
+
+        A checkpoint only where there is an authenticator, and as far as that is one.
+        """
+        if not self._check(exchange):
+            return None
+        principal = None if self.auth is None else await self._identify(exchange)
+        if not exchange.finished:
+            self._check_headers(exchange, principal)
+        return principal
+
+    def _check(self, exchange: Exchange) -> bool:
         headers = exchange.headers
         origin = headers.get(b"origin")
         objection = self._hosts.objection(headers.get(b"host"), origin)
@@ -98,8 +110,7 @@ class Endpoint:
             (b"Access-Control-Max-Age", b"600"),
         ]
 
-    async def identify(self, exchange: Exchange) -> Principal | None:
-        """Whom a request comes from; None if it has been refused."""
+    async def _identify(self, exchange: Exchange) -> Principal | None:
         assert self.auth is not None
         try:
             return Principal((await self.auth.authenticate(exchange)).principal)
@@ -110,38 +121,54 @@ class Endpoint:
             exchange.refuse(500, "Internal error", code=-32603)
         return None
 
-    # --- the request ----------------------------------------------------------------------------------------------
-
-    def handle(self, exchange: Exchange, principal: Principal | None, body: bytes | bytearray) -> None:
-        """Answer a request, now or later. Never waits."""
-        version = exchange.headers.get(b"mcp-protocol-version")
+    def _check_headers(self, exchange: Exchange, principal: Principal | None) -> None:
+        headers = exchange.headers
+        version = headers.get(b"mcp-protocol-version")
         if version is not None and version not in _VERSIONS:
             known = ", ".join(PROFILES)
             exchange.refuse(
                 400, f"MCP-Protocol-Version: {version.decode('latin-1')!r} is not spoken here, only {known}"
             )
-        elif exchange.method == b"POST":
-            self._post(exchange, principal, body)
-        elif exchange.method == b"GET":
-            self._get(exchange, principal)
-        else:
-            self._delete(exchange, principal)
-
-    def _post(self, exchange: Exchange, principal: Principal | None, body: bytes | bytearray) -> None:
-        headers = exchange.headers
-        kind = headers.get(b"content-type", b"")
-        if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
-            exchange.refuse(415, "Content-Type: expected application/json")
             return
         takes_json, takes_events = self._accepted(headers.get(b"accept", b"*/*"))
-        if not (takes_json or takes_events):
-            exchange.refuse(406, "Accept: expected application/json, text/event-stream")
+        if exchange.method == b"POST":
+            kind = headers.get(b"content-type", b"")
+            if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
+                exchange.refuse(415, "Content-Type: expected application/json")
+                return
+            if not (takes_json or takes_events):
+                exchange.refuse(406, "Accept: expected application/json, text/event-stream")
+                return
+            if _SESSION_KEY not in headers:
+                return  # it may be the one that a session begins with
+        elif exchange.method == b"GET" and not takes_events:
+            exchange.refuse(406, "Accept: expected text/event-stream")
             return
+        self._session(exchange, principal)
+
+    # --- the request ----------------------------------------------------------------------------------------------
+
+    def handle(self, exchange: Exchange, principal: Principal | None, body: bytes | bytearray) -> None:
+        """Answer a request that has been admitted, now or later. Never waits."""
+        if exchange.method == b"POST":
+            self._post(exchange, principal, body)
+            return
+        session = self._session(exchange, principal)
+        if session is None:
+            return
+        if exchange.method == b"GET":
+            last = exchange.headers.get(b"last-event-id")
+            session.listen(exchange, None if last is None else last.decode("latin-1"))
+        else:
+            self._end(session, "the client has ended the session")
+            exchange.respond(204, ())
+
+    def _post(self, exchange: Exchange, principal: Principal | None, body: bytes | bytearray) -> None:
         message = self._codec.decode(body)
         if isinstance(message, Malformed):
             self._malformed(exchange, principal, message)
             return
-        if _SESSION_KEY in headers:
+        if _SESSION_KEY in exchange.headers:
             session = self._session(exchange, principal)
         elif opens_session(message):
             session = self._new_session(exchange, principal)
@@ -149,23 +176,8 @@ class Endpoint:
             exchange.refuse(400, "Mcp-Session-Id is missing: a session begins with initialize")
             return
         if session is not None:
+            takes_json, takes_events = self._accepted(exchange.headers.get(b"accept", b"*/*"))
             session.post(message, exchange, takes_json=takes_json, takes_events=takes_events)
-
-    def _get(self, exchange: Exchange, principal: Principal | None) -> None:
-        _, takes_events = self._accepted(exchange.headers.get(b"accept", b"*/*"))
-        if not takes_events:
-            exchange.refuse(406, "Accept: expected text/event-stream")
-            return
-        session = self._session(exchange, principal)
-        if session is not None:
-            last = exchange.headers.get(b"last-event-id")
-            session.listen(exchange, None if last is None else last.decode("latin-1"))
-
-    def _delete(self, exchange: Exchange, principal: Principal | None) -> None:
-        session = self._session(exchange, principal)
-        if session is not None:
-            self._end(session, "the client has ended the session")
-            exchange.respond(204, ())
 
     def _malformed(self, exchange: Exchange, principal: Principal | None, message: Malformed) -> None:
         session = self.sessions.get(exchange.headers.get(_SESSION_KEY, b""))
@@ -200,22 +212,33 @@ class Endpoint:
         return session
 
     def _new_session(self, exchange: Exchange, principal: Principal | None) -> HttpSession | None:
-        if self.closing or not self._room():
-            why = "the server is shutting down" if self.closing else f"the limit is {self.limits.sessions}"
+        if self.closing or not self._room(principal):
+            why = "the server is shutting down" if self.closing else "there are too many"
             exchange.refuse(503, f"No new session: {why}", headers=[(b"Retry-After", b"10")])
             return None
         id = secrets.token_hex(16).encode()
-        session = HttpSession(id, principal, codec=self._codec, limits=self.limits)
+        session = HttpSession(id, principal, codec=self._codec, limits=self.limits, salt=secrets.token_hex(3))
         self.sessions[id] = session
         exchange.extra = (*exchange.extra, (SESSION_ID, id))
         self._nursery.start_soon(self._run, session)
         return session
 
-    def _room(self) -> bool:
-        if len(self.sessions) < self.limits.sessions:
+    def _room(self, principal: Principal | None) -> bool:
+        # Whether there may be another session; one that has been idle for long makes room for it, of the same
+        # principal if that has too many, else of whoever has most.
+        limits = self.limits
+        if len(self.sessions) < min(limits.sessions, limits.principal_sessions):
             return True
-        oldest = min(self.sessions.values(), key=lambda session: session.seen_at if session.idle else float("inf"))
-        if not oldest.idle or oldest.seen_at > trio.current_time() - _MAKES_ROOM_SECONDS:
+        counts = Counter(session.principal for session in self.sessions.values())
+        if principal is not None and counts[principal] >= limits.principal_sessions:
+            return self._make_room(principal)
+        return len(self.sessions) < limits.sessions or self._make_room(max(counts, key=counts.__getitem__))
+
+    def _make_room(self, principal: Principal | None) -> bool:
+        long_ago = trio.current_time() - _MAKES_ROOM_SECONDS
+        idle = [one for one in self.sessions.values() if one.principal == principal and one.idle]
+        oldest = min(idle, key=lambda session: session.seen_at, default=None)
+        if oldest is None or oldest.seen_at > long_ago:
             return False
         self._end(oldest, "too many sessions: it had been idle for the longest time")
         return True

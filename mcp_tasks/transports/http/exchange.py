@@ -43,6 +43,9 @@ class Exchange(HttpRequest):
     extra: Headers = ()
     """Headers that every answer to this request has."""
 
+    finished = False
+    """Whether the answer is complete, as far as we are concerned."""
+
     @property
     @abstractmethod
     def open(self) -> bool:

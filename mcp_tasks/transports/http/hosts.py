@@ -74,7 +74,7 @@ class HostRules:
         if name in self._hosts or f"[{name}]" in self._hosts:
             return True
         if name in ("localhost", "localhost."):
-            return self._local
+            return True  # which browsers resolve themselves
         try:
             address = ipaddress.ip_address(name)
         except ValueError:

@@ -10,10 +10,11 @@ import base64
 import selectors
 import socket
 import ssl
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import h11
@@ -22,31 +23,39 @@ import trio
 from ...errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError
 from ...limits import HttpClientLimits
 
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
 __all__ = ["Answer", "HttpPool", "Url"]
 
 _CHUNK = 64 * 1024
+_CODINGS = {"Last-Event-ID": "utf-8"}  # as the HTML standard has it
+_SAFE = "/?%:@!$&'()*+,;=~-._"
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # for a single look, the cheapest
 _PORTS = {"http": 80, "https": 443}
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
 class Url:
-    """An http or https URL, taken apart."""
+    """An http or https URL, taken apart. Raises `LocalProtocolError` if it is none; the error does not quote it."""
 
     def __init__(self, url: str) -> None:
         try:
             parts: SplitResult = urlsplit(url)
             self.port = parts.port or _PORTS.get(parts.scheme, 0)
-        except ValueError as error:
-            raise LocalProtocolError(f"{url!r} is no URL: {error}") from None
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise LocalProtocolError(f"{url!r} is no http or https URL")
+            self.host = (parts.hostname or "").encode("idna").decode() if not _is_ip6(parts) else parts.hostname or ""
+        except ValueError as error:  # UnicodeError is one
+            raise LocalProtocolError(f"that is no URL: {error}") from None
+        if parts.scheme not in _PORTS or not self.host:
+            raise LocalProtocolError(f"that is no http or https URL: {parts.scheme}://{self.host}")
         self.scheme = parts.scheme
-        self.host = parts.hostname
         name = f"[{self.host}]" if ":" in self.host else self.host
-        self.authority = name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
-        """Host and port, as the ``Host`` header has them."""
-        self.target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self.address = f"{name}:{self.port}"
+        """Host and port."""
+        self.authority = name if self.port == _PORTS[self.scheme] else self.address
+        """The same as the ``Host`` header has them, without a port that goes without saying."""
+        query = f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
+        self.target = quote(parts.path or "/", safe=_SAFE) + query
         self.user = parts.username
         self.password = parts.password
 
@@ -164,6 +173,10 @@ class HttpPool:
             self._ssl = ssl.create_default_context()
         self._proxy = _proxy_for(url) if trust_env else None
 
+    def check(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Raises `LocalProtocolError` for headers that cannot be sent."""
+        self._request("GET", "/", headers)
+
     @asynccontextmanager
     async def request(
         self,
@@ -181,16 +194,13 @@ class HttpPool:
         Raises `ConnectionClosed` if there is no connection or it breaks, `RemoteProtocolError`, `LocalProtocolError`
         for headers that are none.
         """
-        fields = [("Host", self._url.authority), *headers]
+        fields = [*headers]
         if body or method == "POST":
             fields.append(("Content-Length", str(len(body))))
         if self._proxy is not None and self._url.scheme == "http":
             target = f"http://{self._url.authority}{target}"
             fields += _proxy_headers(self._proxy)
-        try:
-            head = h11.Request(method=method, target=target, headers=fields)
-        except h11.LocalProtocolError as error:
-            raise LocalProtocolError(f"the request cannot be sent: {error}") from None
+        head = self._request(method, target, fields)
         wire = await self._wire()
         try:
             data = wire.h11.send(head) or b""
@@ -212,6 +222,16 @@ class HttpPool:
             if not self._release(wire):
                 await _close_quietly(wire.stream)
 
+    def _request(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> h11.Request:
+        try:
+            fields = [
+                (name.encode("ascii"), value.encode(_CODINGS.get(name, "latin-1")))
+                for name, value in (("Host", self._url.authority), *headers)
+            ]
+            return h11.Request(method=method, target=target, headers=fields)
+        except (h11.LocalProtocolError, UnicodeError) as error:
+            raise LocalProtocolError(f"the request cannot be sent: {error}") from None
+
     async def aclose(self) -> None:
         """Close what is idle; what is in use is closed when it is done with."""
         self._closed = True
@@ -220,9 +240,11 @@ class HttpPool:
 
     async def _wire(self) -> _Wire:
         oldest = trio.current_time() - self._limits.idle_seconds
+        while self._idle and self._idle[0].idle_since <= oldest:
+            await _close_quietly(self._idle.popleft().stream)
         while self._idle:
             wire = self._idle.pop()
-            if wire.idle_since > oldest and not wire.stale:
+            if not wire.stale:
                 return wire
             await _close_quietly(wire.stream)
         seconds = self._limits.connect_seconds
@@ -234,6 +256,8 @@ class HttpPool:
         # Whether the connection is kept for another request.
         if wire.h11.our_state is not h11.DONE or wire.h11.their_state is not h11.DONE:
             return False
+        if wire.h11.trailing_data[0]:
+            return False  # more than was asked for, and whatever comes next would be taken for an answer
         if self._closed or len(self._idle) >= self._limits.idle_connections:
             return False
         wire.h11.start_next_cycle()
@@ -249,7 +273,7 @@ class HttpPool:
         near = url if proxy is None else proxy
         try:
             plain = await trio.open_tcp_stream(near.host, near.port)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise ConnectionClosed(f"{near.authority} cannot be reached: {_reason(error)}") from None
         try:
             _notice_death(plain)
@@ -266,24 +290,19 @@ class HttpPool:
             raise
 
     async def _tunnel(self, stream: trio.abc.Stream, proxy: Url) -> None:
-        target = f"{self._url.host}:{self._url.port}"
+        target = self._url.address
         connection = h11.Connection(h11.CLIENT)
         head = h11.Request(method="CONNECT", target=target, headers=[("Host", target), *_proxy_headers(proxy)])
-        await stream.send_all(connection.send(head) or b"")
-        await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
-        while True:
-            try:
-                event = connection.next_event()
-            except h11.RemoteProtocolError as error:
-                raise ConnectionClosed(f"the proxy {proxy.authority} does not speak HTTP: {error}") from None
-            if event is h11.NEED_DATA:
-                connection.receive_data(bytes(await stream.receive_some(_CHUNK)))
-            elif isinstance(event, h11.Response) and event.status_code // 100 == 2:
-                return
-            elif isinstance(event, h11.Response):
-                raise ConnectionClosed(f"the proxy {proxy.authority} refused: HTTP {event.status_code}")
-            elif not isinstance(event, h11.InformationalResponse):
-                raise ConnectionClosed(f"the proxy {proxy.authority} closed the connection")
+        try:
+            await stream.send_all((connection.send(head) or b"") + (connection.send(h11.EndOfMessage()) or b""))
+            while (event := connection.next_event()) is h11.NEED_DATA or isinstance(event, h11.InformationalResponse):
+                if event is h11.NEED_DATA:
+                    connection.receive_data(bytes(await stream.receive_some(_CHUNK)))
+        except (h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionClosed(f"the proxy {proxy.authority} did not answer: {_reason(error)}") from None
+        if not isinstance(event, h11.Response) or event.status_code // 100 != 2:
+            said = f"HTTP {event.status_code}" if isinstance(event, h11.Response) else "it closed the connection"
+            raise ConnectionClosed(f"the proxy {proxy.authority} refused: {said}")
 
 
 async def _secure(stream: trio.abc.Stream, url: Url, context: ssl.SSLContext) -> trio.abc.Stream:
@@ -313,7 +332,10 @@ def _proxy_for(url: Url) -> Url | None:
     found = proxies.get(url.scheme) or proxies.get("all")
     if not found or proxy_bypass(f"{url.host}:{url.port}"):
         return None
-    return Url(found if "://" in found else f"http://{found}")
+    try:
+        return Url(found if "://" in found else f"http://{found}")
+    except LocalProtocolError as error:
+        raise LocalProtocolError(f"the environment's proxy cannot be used: {error}") from None
 
 
 def _proxy_headers(proxy: Url) -> list[tuple[str, str]]:
@@ -324,5 +346,12 @@ def _proxy_headers(proxy: Url) -> list[tuple[str, str]]:
 
 
 def _reason(error: BaseException) -> str:
+    # The first of the real ones: trio tries several addresses, and puts what went wrong into a group.
     cause = error.__cause__ if error.__cause__ is not None else error
-    return str(cause) or type(cause).__name__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+def _is_ip6(parts: SplitResult) -> bool:
+    return ":" in (parts.hostname or "")

@@ -13,9 +13,9 @@ from typing import Final
 from attrs import frozen
 
 from ..._shape import Shape
-from ...wire.jsonrpc import Message, Request
+from ...wire.jsonrpc import Message, Notification, Request
 
-__all__ = ["ASSUMED", "LATEST", "PROFILES", "HttpProfile", "opens_session"]
+__all__ = ["ASSUMED", "PROFILES", "HttpProfile", "opens_session", "says_ready"]
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -30,8 +30,6 @@ class HttpProfile(Shape):
 
     Clients of older revisions take it for a message.
     """
-    drop_is_cancel: bool = False
-    """Whether a client that closes the stream of its request takes the request back (C25-103)."""
 
 
 PROFILES: Final = {
@@ -44,7 +42,6 @@ PROFILES: Final = {
     )
 }
 
-LATEST: Final = PROFILES["2025-11-25"]
 ASSUMED: Final = PROFILES["2025-03-26"]
 """What is spoken until the handshake, and by whoever says nothing (C25-135)."""
 
@@ -52,3 +49,8 @@ ASSUMED: Final = PROFILES["2025-03-26"]
 def opens_session(message: Message) -> bool:
     """Whether a message is the one that a session begins with."""
     return isinstance(message, Request) and message.method == "initialize"
+
+
+def says_ready(message: Message) -> bool:
+    """Whether a message is the one that ends the handshake."""
+    return isinstance(message, Notification) and message.method == "notifications/initialized"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import trio
@@ -36,6 +36,7 @@ class HttpServer:
         self.url = ""
         """Where its first endpoint is."""
         self._heads = RememberedHeads()
+        self._shaking = 0  # connections that have not got as far as HTTP
         self._limits = limits
         self._nursery = nursery
         self._accepting = trio.CancelScope()
@@ -66,14 +67,20 @@ class HttpServer:
         if ssl_context is None:
             await self.serve_stream(stream, _name(stream))
             return
+        if len(self.connections) + self._shaking >= self._limits.connections:
+            await trio.aclose_forcefully(stream)
+            return
         secured = trio.SSLStream(stream, ssl_context, server_side=True, https_compatible=True)
         shaken = False
+        self._shaking += 1
         try:
             with trio.move_on_after(self._limits.request_seconds):
                 await secured.do_handshake()
                 shaken = True
         except (trio.BrokenResourceError, OSError) as error:
             logger.debug("%s: no TLS: %r", _name(stream), error)
+        finally:
+            self._shaking -= 1
         if shaken:
             await self.serve_stream(secured, _name(stream))
         else:
@@ -153,14 +160,18 @@ async def keep_time(
     while True:
         await trio.sleep(min(shortest / 4, 5.0))
         now = trio.current_time()
-        try:
-            for connection in list(connections):
-                if connection.deadline <= now:
-                    connection.time_out()
-            for endpoint in endpoints:
-                endpoint.tick(now)
-        except Exception:
-            logger.exception("something that took too long could not be ended")
+        for connection in list(connections):
+            if connection.deadline <= now:
+                _end(connection.time_out)
+        for endpoint in endpoints:
+            _end(partial(endpoint.tick, now))
+
+
+def _end(what: Callable[[], None]) -> None:
+    try:
+        what()
+    except Exception:  # what goes wrong with one must not let the others live for ever
+        logger.exception("something that took too long could not be ended")
 
 
 def _name(stream: trio.SocketStream) -> str:

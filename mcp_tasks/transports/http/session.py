@@ -24,7 +24,7 @@ from ...abc import Inbound, Transport
 from ...codec.messages import MessageCodec
 from ...errors import ConnectionClosed, LimitReached
 from ...limits import HttpLimits
-from ...wire.jsonrpc import ErrorResponse, Message, Notification, Request, Response
+from ...wire.jsonrpc import ErrorObject, ErrorResponse, Message, Notification, Request, Response
 from .exchange import Exchange
 from .profile import ASSUMED, PROFILES, HttpProfile
 from .streams import EventStream, parse_event_id
@@ -33,9 +33,10 @@ __all__ = ["SESSION_ID", "HttpSession"]
 
 logger = logging.getLogger("mcp_tasks.http")
 
+INTERNAL_ERROR = -32603
+_MOST_KEPT = 4  # times what one stream may keep, for all that nobody reads
 SESSION_ID = b"Mcp-Session-Id"
 _JSON = ((b"Content-Type", b"application/json"),)
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @define(eq=False)
@@ -51,13 +52,20 @@ class _Post:
     @property
     def can_stream(self) -> bool:
         """Whether something other than the answer can be sent along."""
-        return self.stream is not None or (self.takes_events and self.exchange.open)
+        if self.stream is not None:
+            return self.stream.attached or self.stream.primed  # without an id nobody can come back for it
+        return self.takes_events and self.exchange.open
 
 
 class HttpSession(Transport):
-    """One client's session; the server's end of it. `id` is what the client names it by."""
+    """One client's session; the server's end of it. `id` is what the client names it by.
 
-    def __init__(self, id: bytes, principal: Principal | None, *, codec: MessageCodec, limits: HttpLimits) -> None:
+    `salt` begins the keys of its streams, so that an event id of another session is none of this one.
+    """
+
+    def __init__(
+        self, id: bytes, principal: Principal | None, *, codec: MessageCodec, limits: HttpLimits, salt: str = ""
+    ) -> None:
         self.id = id
         self.principal = principal
         self.profile: HttpProfile = ASSUMED
@@ -72,11 +80,13 @@ class HttpSession(Transport):
         self._posts: dict[RequestId, _Post] = {}
         self._streams: OrderedDict[str, EventStream] = OrderedDict()  # all that can be come back to
         self._listening: list[EventStream] = []  # those of GET, the newest last
+        self._salt = salt
         self._count = 0
         self._waiting: deque[Message] = deque()  # for a stream to go on
         self._questions = 0  # how many of those are requests
+        self._asked: dict[RequestId, EventStream] = {}  # requests of ours without an answer, and where they went
         self._dirty: list[Exchange] = []
-        self._busy: dict[Exchange, None] = {}
+        self._busy: dict[Exchange, object] = {}
         self._progress = trio.lowlevel.ParkingLot()
         self._ended = trio.Event()
         self._why = "the session has ended"
@@ -92,11 +102,6 @@ class HttpSession(Transport):
         """Whether nothing is going on: no request without its answer, and nobody listening."""
         return not self._posts and not any(stream.attached for stream in self._listening)
 
-    @property
-    def ended(self) -> bool:
-        """Whether the session is over."""
-        return self._ended.is_set()
-
     def post(self, message: Message, exchange: Exchange, *, takes_json: bool, takes_events: bool) -> None:
         """Take in a message and answer its POST: a notification or response at once, a request in time."""
         if self._closed:
@@ -104,6 +109,8 @@ class HttpSession(Transport):
             return
         self.seen_at = trio.current_time()
         if not isinstance(message, Request):
+            if not isinstance(message, Notification) and message.id is not None:
+                self._asked.pop(message.id, None)
             self.deliver(message)
             exchange.respond(202, ())
             return
@@ -113,11 +120,12 @@ class HttpSession(Transport):
         if len(self._posts) >= self._limits.session_posts:
             exchange.refuse(503, f"Too many requests at once, the limit is {self._limits.session_posts}")
             return
-        post = _Post(exchange, takes_json, takes_events, self.seen_at)
-        self._posts[message.id] = post
-        if self._questions and post.can_stream:
-            self._send_waiting(self._open(post), questions_only=True)
-        self.deliver(message)
+        self._posts[message.id] = _Post(exchange, takes_json, takes_events, self.seen_at)
+        try:
+            self.deliver(message)
+        except BaseException:
+            self._posts.pop(message.id, None)  # whoever carries the exchange answers it
+            raise
 
     def listen(self, exchange: Exchange, last_event_id: str | None) -> None:
         """Answer a GET: with a new stream, or with the rest of the one that `last_event_id` is of."""
@@ -152,6 +160,8 @@ class HttpSession(Transport):
             logger.warning("%r: a client came back too late: some of its events are gone", self)
         if stream in self._listening:
             self._send_waiting(stream)
+        elif self._questions and not stream.over:
+            self._send_waiting(stream, questions_only=True)
         self._write(exchange)
 
     def deliver(self, message: Inbound) -> None:
@@ -188,6 +198,8 @@ class HttpSession(Transport):
         self._codec.encode_into(message, data)
         stream = self._route(message, related_to)
         if stream is not None:
+            if isinstance(message, Request):
+                self._asked[message.id] = stream
             stream.add(data, lossy=isinstance(message, Notification))
             self._touched(stream)
         elif isinstance(message, Request):
@@ -266,13 +278,14 @@ class HttpSession(Transport):
                 self._waiting.remove(message)
                 self._questions -= 1
                 return True
+        self._asked.pop(id, None)
         return False
 
-    def reaches(self, related_to: RequestId) -> bool:
-        post = self._posts.get(related_to)
-        if post is None:
-            return False
-        return post.exchange.open if post.stream is None else post.stream.attached
+    def reaches(self, id: RequestId) -> bool:
+        stream = self._asked.get(id)
+        if stream is not None:
+            return stream.attached
+        return not any(isinstance(message, Request) and message.id == id for message in self._waiting)
 
     def drop_stream(self, related_to: RequestId, retry_ms: int | None) -> None:
         post = self._posts.get(related_to)
@@ -307,13 +320,11 @@ class HttpSession(Transport):
 
     async def aclose(self) -> None:
         if not self._closed:
-            self._closed = True
             self.end(self._why)
-            for post in self._posts.values():
-                if post.stream is None and post.exchange.open:
-                    post.exchange.lost = None
-                    post.exchange.refuse(404 if self.opened else 503, f"The request got no answer: {self._why}")
-                    post.exchange.flush()
+            for id in list(self._posts):
+                # They were served, in part at least: a 404 would have them sent again.
+                self._answer(ErrorResponse(id, ErrorObject(INTERNAL_ERROR, f"No answer: {self._why}")), id)
+            self._closed = True
             for stream in self._streams.values():
                 stream.let_go()
             self._posts.clear()
@@ -361,19 +372,22 @@ class HttpSession(Transport):
                 return stream
         if isinstance(message, Request):
             for post in reversed(self._posts.values()):
-                if post.can_stream and (post.stream is None or post.stream.attached):
-                    return self._open(post)
+                if post.stream is not None and post.stream.attached:
+                    return post.stream
         return None
 
     def _open(self, post: _Post) -> EventStream:
         if post.stream is None:
             post.stream = self._new_stream()
             self._carry(post.stream, post.exchange, None)
+            if self._questions:
+                self._send_waiting(post.stream, questions_only=True)
         return post.stream
 
     def _new_stream(self) -> EventStream:
         self._count += 1
-        stream = EventStream(_base36(self._count), keep_bytes=self._limits.replay_bytes, primes=self.profile.primes)
+        key = f"{self._salt}{self._count:x}"
+        stream = EventStream(key, keep_bytes=self._limits.replay_bytes, primes=self.profile.primes)
         self._streams[stream.key] = stream
         return stream
 
@@ -381,15 +395,15 @@ class HttpSession(Transport):
         before = stream.exchange
         complete = stream.attach(exchange, after)
         if before is not None:
-            self._busy.pop(before, None)
+            self._written(before)
         stream.touched_at = stream.written_at = trio.current_time()
 
         def lost() -> None:
-            self._busy.pop(exchange, None)
             if stream.exchange is exchange:
                 stream.exchange = None
                 stream.touched_at = self.seen_at = trio.current_time()
-            self._progress.unpark_all()
+            self._written(exchange)
+            self._keep_within_bounds()
 
         exchange.lost = lost
         self._soil(exchange)
@@ -413,11 +427,11 @@ class HttpSession(Transport):
             self._busy[exchange] = None
             exchange.drained = lambda: self._written(exchange)
         else:
-            self._busy.pop(exchange, None)
+            self._written(exchange)
 
     def _written(self, exchange: Exchange) -> None:
-        self._busy.pop(exchange, None)
-        self._progress.unpark_all()
+        if self._busy.pop(exchange, self) is not self:
+            self._progress.unpark_all()
 
     def _forget(self, stream: EventStream) -> None:
         stream.let_go()
@@ -433,6 +447,10 @@ class HttpSession(Transport):
             oldest = finished.pop(0)
             size -= oldest.kept_bytes
             self._forget(oldest)
+        left = [stream for stream in self._streams.values() if not stream.attached]
+        if sum(stream.kept_bytes for stream in left) > _MOST_KEPT * self._limits.replay_bytes:
+            for stream in left:
+                stream.shed()
 
     def _send_waiting(self, stream: EventStream, *, questions_only: bool = False) -> None:
         waiting, self._waiting = self._waiting, deque()
@@ -440,17 +458,11 @@ class HttpSession(Transport):
             if questions_only and not isinstance(message, Request):
                 self._waiting.append(message)
                 continue
+            if isinstance(message, Request):
+                self._asked[message.id] = stream
             data = bytearray()
             self._codec.encode_into(message, data)
             stream.add(data, lossy=isinstance(message, Notification))
         self._questions = 0
         self._touched(stream)
         self.try_flush()
-
-
-def _base36(number: int) -> str:
-    text = ""
-    while number:
-        number, digit = divmod(number, 36)
-        text = _DIGITS[digit] + text
-    return text

@@ -107,7 +107,7 @@ class EventStream:
                 exchange.end()
                 self.exchange = None
         if self.kept_bytes > self._keep_bytes:
-            self._trim()
+            self._trim(self._keep_bytes)
 
     def stay_awake(self) -> None:
         """Write a comment, so that nobody between us takes the connection for dead."""
@@ -126,18 +126,27 @@ class EventStream:
             exchange.end()
             exchange.flush()
 
+    @property
+    def primed(self) -> bool:
+        """Whether the client has been given an id to come back with."""
+        return self._sent > 0
+
     def ends_at(self, place: int) -> bool:
         """Whether nothing follows that place, now or later."""
         return self.over and place >= self._place
 
-    def _trim(self) -> None:
+    def shed(self) -> None:
+        """Keep only what may not be missed, and the last event."""
+        self._trim(0)
+
+    def _trim(self, keep_bytes: int) -> None:
         kept = self._kept
         # The last event is kept whatever its size: it may be the answer.
-        while self.kept_bytes > self._keep_bytes and len(kept) > 1 and kept[0].place <= self._sent:
+        while self.kept_bytes > keep_bytes and len(kept) > 1 and kept[0].place <= self._sent:
             self._forget(kept.popleft())
-        if self.kept_bytes > self._keep_bytes and not self.attached:
+        if self.kept_bytes > keep_bytes and not self.attached:
             for event in [event for event in kept if event.lossy]:
-                if self.kept_bytes <= self._keep_bytes:
+                if self.kept_bytes <= keep_bytes:
                     break
                 kept.remove(event)
                 self._forget(event)
