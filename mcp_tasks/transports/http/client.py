@@ -96,6 +96,7 @@ class HttpClientTransport(Transport):
         self._listened: str | None = None  # the session in which the server has offered a stream of its own
         self._pump_scope = trio.CancelScope()
         self._progress = trio.lowlevel.ParkingLot()
+        self._messages = 0  # that have come in events
         self._ended = False
         self._closed = False
 
@@ -440,7 +441,7 @@ class HttpClientTransport(Transport):
                 fields.append(("Last-Event-ID", decoder.last_id))
             decoder = decoder.resumed()
             attempts += 1
-            least = 0.0
+            before = self._messages
             try:
                 async with self._remote.ask("GET", *fields) as answer:
                     if posted is None:
@@ -458,30 +459,27 @@ class HttpClientTransport(Transport):
                         attempts = 0
                         if posted is None:
                             self._listened = session_id
-                        if not await self._read_events(answer, decoder, posted):
-                            least = _LEAST_PAUSE_SECONDS  # it does not want us, whatever it says
+                        await self._read_events(answer, decoder, posted)
                         failure = ConnectionClosed("the stream was cut")
             except ConnectionClosed as closed:
                 failure = closed
             if posted is not None and posted.answered:
                 return
+            # One that has nothing to say does not want us at once, whatever it tells us.
+            least = _LEAST_PAUSE_SECONDS if self._messages == before else 0.0
             pause = max(_pause(decoder, self._limits, attempts), least)
         assert posted is not None
         raise ConnectionClosed(f"{posted.message.method}: the stream was cut and cannot be resumed: {failure}")
 
-    async def _read_events(self, answer: Answer, decoder: EventDecoder, posted: _Posted | None) -> int:
-        # How many messages came.
-        count = 0
+    async def _read_events(self, answer: Answer, decoder: EventDecoder, posted: _Posted | None) -> None:
         while data := await answer.chunk():
-            events = decoder.feed(data)
-            for event in events:
+            for event in decoder.feed(data):
                 if _has_message(event):
-                    count += 1
+                    self._messages += 1
                     self._hand_on(self._lifted(event), posted)
             if posted is not None and posted.answered:
                 await self._finish(answer)
-                break
-        return count
+                return
 
     async def _finish(self, answer: Answer) -> None:
         # Nothing should follow the answer; a server that ends its stream now lets us use the connection again.

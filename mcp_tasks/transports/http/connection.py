@@ -42,6 +42,7 @@ _CHUNK = 64 * 1024
 _WRITE_CHUNK = 256 * 1024
 _TLS_CHUNK = 16 * 1024  # one record, so that a slow reader is seen to read
 _SKIPPABLE_BYTES = 64 * 1024  # a body of up to this is read though it was refused, and the connection goes on
+_PIPELINED_BYTES = 16 * 1024  # of later requests, until the client has to wait
 _WHOLE_BODY = 20  # times as long as nothing of it may come
 _LINGER_BYTES = 1024 * 1024  # of a larger one so much is read, for the refusal to be seen
 _LINGER_SECONDS = 2.0
@@ -147,6 +148,7 @@ class HttpConnection:
         self._exchange: _H11Exchange | None = None
         self._arriving = False  # a request is, in part
         self._watching = False  # the task that reads only does so to see the client leave
+        self._looking: trio.CancelScope | None = None  # around reading on, when the next request is here
         self._last = False  # nothing follows the answer that was given
         self._leaving = False  # whatever is being read: the connection ends when all is written
         self._parked = trio.lowlevel.ParkingLot()  # that task, when there is nothing to read
@@ -249,17 +251,23 @@ class HttpConnection:
                     self._last = True
                     return
                 await self._parked.park()
-            elif self._reader.unread:
-                # The next request is here already, and waits for its turn.
+            elif self._reader.unread > _PIPELINED_BYTES:
                 await self._parked.park()
+            elif self._reader.unread:
+                # The next request is here already: its turn comes with the answer.
+                with trio.CancelScope() as self._looking:
+                    self._reader.feed(await self._receive())
+                self._looking = None
             else:
                 self._reader.feed(await self._receive())
         self._watching = False
 
     def answered(self, keeps_alive: bool) -> None:
         """The answer that was due is complete, though it may not have been written."""
-        if not keeps_alive:
+        if not keeps_alive or self.closing:
             self._last = True
+        if self._looking is not None:
+            self._looking.cancel()
         self._parked.unpark_all()
 
     def _lose(self) -> None:
