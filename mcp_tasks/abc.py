@@ -83,6 +83,9 @@ class Transport(ABC):
     renewed: Callable[[], None] | None = None
     """Called when the other side has begun anew and forgotten what it had been asked to remember."""
 
+    cut: Callable[[], None] | None = None
+    """Called when requests of ours went where nobody has read for a while."""
+
     def speaks(self, revision: str) -> None:
         """The handshake has settled which revision is spoken."""
         return

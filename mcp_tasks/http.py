@@ -49,7 +49,7 @@ async def serve_http(
     auth: Authenticator | None = None,
     allowed_hosts: Collection[str] | None = None,
     allowed_origins: Collection[str] | None = None,
-    limits: HttpLimits | None = None,
+    http_limits: HttpLimits | None = None,
     task_status: trio.TaskStatus[HttpServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be a server over HTTP, for any number of clients, until cancelled or until `HttpServer.aclose` is called.
@@ -64,7 +64,7 @@ async def serve_http(
     around it. Raises OSError if it cannot listen. Cancelled, it ends all connections and tasks at once; `aclose` lets
     requests be answered first.
     """
-    limits = HttpLimits() if limits is None else limits
+    limits = HttpLimits() if http_limits is None else http_limits
     hosts = HostRules(host, hosts=allowed_hosts, origins=allowed_origins)
     peers = _by_path(peer, path)
     listeners = await trio.open_tcp_listeners(port, host=host)
@@ -84,14 +84,14 @@ def asgi_app(
     auth: Authenticator | None = None,
     allowed_hosts: Collection[str] | None = None,
     allowed_origins: Collection[str] | None = None,
-    limits: HttpLimits | None = None,
+    http_limits: HttpLimits | None = None,
 ) -> AsgiEndpoints:
     """The same as an ASGI application, for a server that runs trio and sends lifespan events, such as Hypercorn.
 
     Everything is as with `serve_http` but listening, TLS, slow clients and the number of connections, which are the
     ASGI server's business. It answers to this machine's names and those in `allowed_hosts`.
     """
-    limits = HttpLimits() if limits is None else limits
+    limits = HttpLimits() if http_limits is None else http_limits
     hosts = HostRules(None, hosts=allowed_hosts, origins=allowed_origins)
     peers = _by_path(peer, path)
 

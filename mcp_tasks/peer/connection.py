@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -55,6 +56,7 @@ from ..wire.utilities import LEVELS, LoggingLevel
 from ._wait import Bell, OnProgress
 from .calls import Caller, Pending
 from .handles import SavedTask, TaskHandle
+from .links import look_again
 from .notices import Notices
 from .service import Served, Service
 from .verbs import Verbs
@@ -172,6 +174,7 @@ class Connection(Verbs):
         self.nursery.start_soon(self._notices.run)
         self.transport.push_to(self._take)
         self.transport.renewed = self._renewed
+        self.transport.cut = partial(look_again, self)
         try:
             while not self.closed:
                 batch = await self.transport.receive()

@@ -20,7 +20,7 @@ from ..errors import ConnectionClosed
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Link"]
+__all__ = ["Link", "look_again"]
 
 
 @define(eq=False)
@@ -87,6 +87,11 @@ class Link:
         else:
             self._go_by(self._connection)
 
+    def look_again(self, connection: Connection) -> None:
+        """Something of that connection broke: ask again what went there, if somebody waits for the result."""
+        if connection is self._connection and self.related_to is not None:
+            self._go_by(connection)
+
     def _go_by(self, connection: Connection) -> None:
         self._connection = connection
         if self._attached is not None:
@@ -116,3 +121,9 @@ class Link:
                 yield asking.minted
             finally:
                 self._asking.remove(asking)
+
+
+def look_again(connection: Connection) -> None:
+    """Have each task whose requestor is there look whether its questions still reach them."""
+    for link in list(connection.peer.links.values()):
+        link.look_again(connection)

@@ -13,7 +13,7 @@ import pytest
 import trio
 from attrs import define, field
 
-from mcp_tasks import Connection, ConnectionClosed, Context, HttpClientLimits, HttpError, Peer, Progress
+from mcp_tasks import Connection, ConnectionClosed, Context, HttpClientLimits, HttpError, Limits, Peer, Progress
 from mcp_tasks.wire.client_features import ElicitFormParams, ElicitResult
 
 from ._wire import Proxy, connected, proxying, serving, settled, text_of, until
@@ -38,7 +38,7 @@ class Run:
 
 
 def offering(make_peer: MakePeer) -> Peer:
-    peer = make_peer()
+    peer = make_peer(limits=Limits(poll_interval_ms=10))
 
     @peer.tool(task="optional")
     async def work(ctx: Context, key: str) -> str:

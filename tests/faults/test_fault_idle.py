@@ -39,7 +39,7 @@ async def many(url: str) -> list[Script]:
 @pytest.mark.requirement("C25-122", "C25-124", "C25-128", "C25-129")
 async def test_without_streams(make_peer: MakePeer, mock_clock: MockClock) -> None:
     peer = offering(make_peer)
-    async with serving(peer, limits=LIMITS) as server:
+    async with serving(peer, http_limits=LIMITS) as server:
         endpoint = endpoint_of(server)
         tasks = trio.lowlevel.current_statistics().tasks_living
         scripts = await many(server.url)
@@ -67,7 +67,7 @@ async def test_without_streams(make_peer: MakePeer, mock_clock: MockClock) -> No
 async def test_with_streams(make_peer: MakePeer, mock_clock: MockClock) -> None:
     """A session that listens is in use, however long; once it no longer does its time begins."""
     peer = offering(make_peer)
-    async with serving(peer, limits=LIMITS) as server:
+    async with serving(peer, http_limits=LIMITS) as server:
         endpoint = endpoint_of(server)
         tasks = trio.lowlevel.current_statistics().tasks_living
         scripts = await many(server.url)
@@ -95,7 +95,7 @@ async def test_a_stream_that_nobody_came_back_to(make_peer: MakePeer, mock_clock
     """Is forgotten before its session is, and naming it is an error that says so."""
     peer = offering(make_peer)
     limits = HttpLimits(session_idle_seconds=3600, resume_seconds=300)
-    async with serving(peer, limits=limits) as server, scripting(server.url) as script:
+    async with serving(peer, http_limits=limits) as server, scripting(server.url) as script:
         line = await script.listen()
         first = await line.event()
         await line.reset()
@@ -116,7 +116,7 @@ async def test_a_stream_that_nobody_came_back_to(make_peer: MakePeer, mock_clock
 async def test_more_than_the_limit(make_peer: MakePeer, mock_clock: MockClock) -> None:
     """The one that has been idle for the longest time makes room, unless all are in use."""
     peer = offering(make_peer)
-    async with serving(peer, limits=HttpLimits(sessions=3)) as server:
+    async with serving(peer, http_limits=HttpLimits(sessions=3)) as server:
         scripts = [Script(server.url) for _ in range(5)]
         for script in scripts[:3]:
             await script.open()

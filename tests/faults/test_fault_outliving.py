@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from mcp_tasks import Context, HttpClientLimits, Peer
+from mcp_tasks import Context, HttpClientLimits, HttpLimits, Limits, Peer
 from mcp_tasks.wire.client_features import ElicitFormParams, ElicitResult
 
 from ._wire import (
@@ -35,7 +35,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def offering(make_peer: MakePeer) -> tuple[Peer, trio.Event]:
-    peer, go = make_peer(), trio.Event()
+    peer, go = make_peer(limits=Limits(poll_interval_ms=10)), trio.Event()
 
     @peer.tool(task="optional")
     async def work(ctx: Context) -> str:
@@ -182,6 +182,28 @@ async def test_a_question_whose_stream_of_get_was_lost(make_peer: MakePeer) -> N
         line = await script.begin("tasks/result", {"taskId": id})
         question = await next_question(line)
         assert question, "the question stays where nobody reads it"
+        await script.reply(question, says("Ada"))
+        await script.reply(await question_of(line), says("Lovelace"))
+        assert await outcome(line) == "Ada Lovelace"
+
+
+@pytest.mark.requirement("T25-075", "C25-099", "C25-109")
+async def test_a_question_whose_stream_is_lost_while_the_result_is_waited_for(make_peer: MakePeer) -> None:
+    """It went by the stream of GET; then the result was asked for; then that stream is lost, and nobody comes back."""
+    peer, _ = offering(make_peer)
+    async with (
+        serving(peer, http_limits=HttpLimits(keep_alive_seconds=0.05)) as server,
+        scripting(server.url) as script,
+    ):
+        listening = await script.listen()
+        id = await start(script, "ask")
+        assert (await question_of(listening))["params"]["message"] == "first?"
+        line = await script.begin("tasks/result", {"taskId": id})
+        await settled()
+        await listening.reset()
+        await until(lambda: len(server.connections) == 1)
+        await line.head()
+        question = await question_of(line)
         await script.reply(question, says("Ada"))
         await script.reply(await question_of(line), says("Lovelace"))
         assert await outcome(line) == "Ada Lovelace"

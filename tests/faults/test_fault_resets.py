@@ -144,7 +144,7 @@ async def test_in_the_middle_of_an_event(make_peer: MakePeer, read: int) -> None
     """The handler goes on, and the client can come back for the event and for the answer."""
     peer, work = offering(make_peer)
     async with (
-        serving(peer, limits=KEEPS_ALL) as server,
+        serving(peer, http_limits=KEEPS_ALL) as server,
         scripting(server.url) as broken,
         scripting(server.url) as other,
     ):
@@ -175,7 +175,7 @@ async def test_a_stream_of_get(make_peer: MakePeer) -> None:
     """Also while more is being written than the client reads."""
     peer, _ = offering(make_peer)
     async with (
-        serving(peer, limits=KEEPS_ALL) as server,
+        serving(peer, http_limits=KEEPS_ALL) as server,
         scripting(server.url) as broken,
         scripting(server.url) as other,
     ):
@@ -433,6 +433,33 @@ async def test_the_stream_of_get_breaks_off() -> None:
         assert heard == [1, 2, 3, 4, 5, 6]
         last_ids = [asked.headers.get("last-event-id") for asked in server.seen("GET")]
         assert last_ids == [None, "1", "2", "3", "4", "5"]
+
+
+@pytest.mark.requirement("C25-095", "C25-106", "C25-112")
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
+async def test_the_stream_of_get_is_refused_for_now(status: int) -> None:
+    """Too many, too early, too slow: none of it says that there is no stream, so it is asked for again."""
+    async with faking() as server:
+        back = trio.Event()
+
+        @server.on("GET")
+        async def stream(asked: Asked) -> None:
+            count = len(server.seen("GET"))
+            if count == 1:
+                await asked.begin()
+                await asked.event("", "s-1")
+                await asked.reset()
+            elif count == 2:
+                await asked.answer(status)
+            else:
+                await asked.begin()
+                back.set()
+                await trio.sleep_forever()
+
+        async with connected(server.url, http_limits=QUICK):
+            with trio.move_on_after(5):
+                await back.wait()
+            assert back.is_set(), "it is never asked for again"
 
 
 # --- answers of ours --------------------------------------------------------------------------------------------------

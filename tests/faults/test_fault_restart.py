@@ -260,11 +260,14 @@ async def test_a_server_that_has_changed() -> None:
             await connection.call("tools/call", {"name": "x", "arguments": {}})
 
 
-async def test_a_call_that_was_being_served_is_not_served_again(make_peer: MakePeer) -> None:
+async def test_a_call_that_was_being_served_is_not_served_again(
+    make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that shuts down in the middle of a call, and another one that takes its place at once.
 
     A 404 says that a request was not served; whoever was at it must say something else.
     """
+    monkeypatch.setattr("mcp_tasks.peer.connection._GRACE_SECONDS", 0.05)
     count = Count()
     async with (
         serving(offering(make_peer, count)) as first,
@@ -284,6 +287,7 @@ async def test_a_call_that_was_being_served_is_not_served_again(make_peer: MakeP
         assert count.begun == 1, "served twice"
         assert len(failing.said) == 1
         assert isinstance(failing.said[0], (ConnectionClosed, HttpError, RequestFailed))
+        await settled()  # a kept connection that ends while it is being used again is an error of that call
         assert await echo(connection) == "on"
 
 
@@ -333,7 +337,7 @@ async def test_a_session_that_expired(make_peer: MakePeer) -> None:
     """While its client was away; it does not notice."""
     peer = offering(make_peer)
     limits = HttpLimits(session_idle_seconds=0.05)
-    async with serving(peer, limits=limits) as server:
+    async with serving(peer, http_limits=limits) as server:
         [endpoint] = server.endpoints.values()
         async with connected(server.url, http_limits=QUICK) as connection:
             first = connection.transport.session_id  # type: ignore[attr-defined]

@@ -80,7 +80,7 @@ def clerk(make_peer: MakePeer, diary: Diary) -> Peer:
 
 @pytest.mark.requirement("C25-095", "C25-098", "C25-099", "C25-105", "C25-116", "C25-118", "C25-119", "C25-120")
 @pytest.mark.parametrize("resets", [True, False], ids=["reset", "closed"])
-@pytest.mark.parametrize("after", [30, 60, 200, 333, 1000])
+@pytest.mark.parametrize("after", [30, 200, 1000])
 async def test_a_call_that_is_cut_five_times(make_peer: MakePeer, after: int, resets: bool) -> None:
     peer, answers = offering(make_peer)
     diary = Diary()
@@ -119,7 +119,7 @@ async def test_a_task_that_is_cut_five_times(make_peer: MakePeer, after: int) ->
 
 
 @pytest.mark.requirement("C25-112", "C25-113", "C25-119", "C25-121")
-@pytest.mark.parametrize("after", [30, 150, 500])
+@pytest.mark.parametrize("after", [30, 250])
 async def test_what_nobody_asked_for(make_peer: MakePeer, after: int) -> None:
     """On the stream of GET, cut five times."""
     peer = make_peer()
@@ -140,13 +140,13 @@ async def test_what_nobody_asked_for(make_peer: MakePeer, after: int) -> None:
     ):
         await until(lambda: peer.connections)
         [connection] = peer.connections
-        for n in range(40):
+        for n in range(25):
             await connection.send_log("info", n, None, None, None)
             await settled()
-        await until(lambda: len(heard) >= 40)
+        await until(lambda: len(heard) >= 25)
         await settled()
         assert proxy.made == 5
-    assert heard == list(range(40))
+    assert heard == list(range(25))
 
 
 @pytest.mark.requirement("C25-094", "C25-095", "C25-096", "C25-097")
@@ -328,7 +328,7 @@ async def test_too_late(make_peer: MakePeer) -> None:
         return "talked"
 
     go = trio.Event()
-    async with serving(peer, limits=HttpLimits(replay_bytes=10_000)) as server, scripting(server.url) as script:
+    async with serving(peer, http_limits=HttpLimits(replay_bytes=10_000)) as server, scripting(server.url) as script:
         call = {"name": "talk", "arguments": {}, "_meta": {"progressToken": "p"}}
         line = await script.begin("tools/call", call)
         await line.head()

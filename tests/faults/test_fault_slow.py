@@ -122,7 +122,7 @@ async def test_one_that_reads_slowly_but_steadily_is_not_stalled(make_peer: Make
     """`stall_seconds` is how long a client may read nothing, not how long 256 KB of ours may take."""
     peer, _ = offering(make_peer)
     limits = HttpLimits(stall_seconds=60)
-    async with serving(peer, limits=limits) as server, scripting(server.url) as slow:
+    async with serving(peer, http_limits=limits) as server, scripting(server.url) as slow:
         line = await slow.begin("tools/call", {"name": "large", "arguments": {"size": TEN_MB}}, receive_buffer=SMALL)
         await until(lambda: unwritten(server))
         await settled()
@@ -167,7 +167,11 @@ async def test_one_that_does_not_read_is_dropped(make_peer: MakePeer, clock: Moc
     """After `stall_seconds`; the handler goes on for nobody, and the session is what it was."""
     peer, talk = offering(make_peer, limits=Limits(backlog_bytes=100_000))
     limits = HttpLimits(stall_seconds=60, replay_bytes=100_000)
-    async with serving(peer, limits=limits) as server, scripting(server.url) as slow, scripting(server.url) as other:
+    async with (
+        serving(peer, http_limits=limits) as server,
+        scripting(server.url) as slow,
+        scripting(server.url) as other,
+    ):
         await slow.begin("tools/call", ENDLESS, receive_buffer=SMALL)
         await settled()
         said = talk.said
@@ -188,7 +192,7 @@ async def test_one_that_does_not_read_is_dropped(make_peer: MakePeer, clock: Moc
 async def test_one_that_does_not_read_its_answer_is_dropped(make_peer: MakePeer, clock: MockClock, accept: str) -> None:
     peer, _ = offering(make_peer)
     limits = HttpLimits(stall_seconds=60)
-    async with serving(peer, limits=limits) as server, scripting(server.url) as slow:
+    async with serving(peer, http_limits=limits) as server, scripting(server.url) as slow:
         line = await slow.dial(receive_buffer=SMALL)
         call = slow.request("tools/call", {"name": "large", "arguments": {"size": 2 * TEN_MB}})
         headers = [(n, accept if n == "Accept" else v) for n, v in slow.headers()]
@@ -368,7 +372,7 @@ async def test_a_request_line_without_end(make_peer: MakePeer) -> None:
 
 async def test_headers_that_come_slowly(make_peer: MakePeer, clock: MockClock) -> None:
     """A byte every ten seconds keeps nobody busy: the time is that of the whole head."""
-    async with attacked(make_peer, limits=HttpLimits(request_seconds=30)) as server:
+    async with attacked(make_peer, http_limits=HttpLimits(request_seconds=30)) as server:
         line = await dial(server.url)
         for byte in b"POST":
             await line.send(bytes([byte]))
@@ -383,7 +387,7 @@ async def test_headers_that_come_slowly(make_peer: MakePeer, clock: MockClock) -
 
 
 async def test_one_that_says_nothing(make_peer: MakePeer, clock: MockClock) -> None:
-    async with attacked(make_peer, limits=HttpLimits(request_seconds=30)) as server:
+    async with attacked(make_peer, http_limits=HttpLimits(request_seconds=30)) as server:
         line = await dial(server.url)
         await until(lambda: server.connections)
         clock.jump(29)
@@ -396,7 +400,7 @@ async def test_one_that_says_nothing(make_peer: MakePeer, clock: MockClock) -> N
 
 async def test_one_that_says_nothing_more(make_peer: MakePeer, clock: MockClock) -> None:
     """An idle connection is closed, without a word."""
-    async with attacked(make_peer, limits=HttpLimits(idle_seconds=75)) as server, scripting(server.url) as script:
+    async with attacked(make_peer, http_limits=HttpLimits(idle_seconds=75)) as server, scripting(server.url) as script:
         line = await script.begin("ping")
         assert (await line.answer()).status == 200
         clock.jump(70)
@@ -409,7 +413,7 @@ async def test_one_that_says_nothing_more(make_peer: MakePeer, clock: MockClock)
 
 
 async def test_a_thousand_that_say_nothing(make_peer: MakePeer, clock: MockClock) -> None:
-    async with attacked(make_peer, limits=HttpLimits(connections=1000)) as server:
+    async with attacked(make_peer, http_limits=HttpLimits(connections=1000)) as server:
         lines = [await dial(server.url) for _ in range(1000)]
         await until(lambda: len(server.connections) == 1000)
         late = await dial(server.url)
@@ -468,7 +472,10 @@ async def test_a_body_that_is_announced_and_too_large(make_peer: MakePeer) -> No
 
 
 async def test_a_body_that_stops(make_peer: MakePeer, clock: MockClock) -> None:
-    async with attacked(make_peer, limits=HttpLimits(request_seconds=30)) as server, scripting(server.url) as script:
+    async with (
+        attacked(make_peer, http_limits=HttpLimits(request_seconds=30)) as server,
+        scripting(server.url) as script,
+    ):
         line = await script.dial()
         await line.send(script.request_bytes("POST", body=b"{" * 100)[:-50])
         await until(lambda: any(connection._arriving for connection in server.connections))
@@ -485,7 +492,7 @@ async def test_a_body_that_trickles_while_an_answer_is_not_read(make_peer: MakeP
     """What comes in does not count as reading what goes out."""
     peer, _ = offering(make_peer)
     limits = HttpLimits(stall_seconds=60, request_seconds=30)
-    async with serving(peer, limits=limits) as server, scripting(server.url) as script:
+    async with serving(peer, http_limits=limits) as server, scripting(server.url) as script:
         line = await script.dial(receive_buffer=SMALL)
         call = script.request("tools/call", {"name": "large", "arguments": {"size": 2 * TEN_MB}})
         await line.send(script.request_bytes("POST", body=json.dumps(call).encode()))

@@ -245,7 +245,7 @@ async def test_connections_without_a_handshake(
 ) -> None:
     """That say nothing, something else, half of it, or leave: none stays, and others are served."""
     limits = HttpLimits(request_seconds=30)
-    async with serving(offering(make_peer), ssl_context=server_context(authority), limits=limits) as server:
+    async with serving(offering(make_peer), ssl_context=server_context(authority), http_limits=limits) as server:
         tasks = trio.lowlevel.current_statistics().tasks_living
         silent, half = await dial(server.url), await dial(server.url)
         await half.send(b"\x16\x03\x01\x02\x00\x01")
@@ -279,7 +279,7 @@ async def test_refusals_are_seen(make_peer: MakePeer, authority: trustme.CA, moc
     peer = offering(make_peer, limits=Limits(message_bytes=1000))
     limits = HttpLimits(request_seconds=30)
     async with (
-        serving(peer, ssl_context=server_context(authority), limits=limits) as server,
+        serving(peer, ssl_context=server_context(authority), http_limits=limits) as server,
         scripting(server.url, ssl_context=client_context(authority)) as script,
     ):
         line = await script.dial()
@@ -300,7 +300,7 @@ async def test_one_that_does_not_read(make_peer: MakePeer, authority: trustme.CA
     peer = offering(make_peer)
     limits = HttpLimits(stall_seconds=60)
     async with (
-        serving(peer, ssl_context=server_context(authority), limits=limits) as server,
+        serving(peer, ssl_context=server_context(authority), http_limits=limits) as server,
         scripting(server.url, ssl_context=client_context(authority)) as script,
     ):
         line = await script.dial(receive_buffer=4096)

@@ -26,8 +26,9 @@ MakePeer = Callable[..., Peer]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Handlers that do not end when their session does are waited for a second; they never would."""
+    """Handlers and clients that do not end are waited for a second; these here never would."""
     monkeypatch.setattr("mcp_tasks.peer.connection._GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_tasks.transports.http.server._LAST_SECONDS", 0.1)
 
 
 @define
@@ -387,7 +388,7 @@ async def closed_for_new_ones(url: str) -> None:
 async def test_several_paths(make_peer: MakePeer) -> None:
     one, _ = offering(make_peer, "one")
     two, _ = offering(make_peer, "two")
-    async with serving({"/one": one, "/deep/two": two, "/again": one}, limits=HttpLimits()) as server:
+    async with serving({"/one": one, "/deep/two": two, "/again": one}, http_limits=HttpLimits()) as server:
         base = server.url.removesuffix("/one")
         assert base.count("/") == 2
         names = {}

@@ -20,6 +20,7 @@ from mcp_tasks import (
     HttpLimits,
     Identity,
     Limits,
+    LocalProtocolError,
     Peer,
     Progress,
     Unauthorized,
@@ -129,7 +130,7 @@ async def test_shutting_down_waits_for_answers_within_a_bound(make_peer: MakePee
 
     with trio.fail_after(SECONDS):
         async with trio.open_nursery() as nursery:
-            async with hosted(asgi_app(peer, limits=HttpLimits(grace_seconds=0.05))) as address:
+            async with hosted(asgi_app(peer, http_limits=HttpLimits(grace_seconds=0.05))) as address:
                 nursery.start_soon(call, address)
                 await begun.wait()
             await failed.wait()
@@ -221,5 +222,5 @@ async def test_a_client_that_leaves_before_its_body_is_forgotten(make_peer: Make
 
 
 async def test_other_protocols_are_refused(make_peer: MakePeer) -> None:
-    with pytest.raises(NotImplementedError, match="websocket"):
+    with pytest.raises(LocalProtocolError, match="websocket"):
         await asgi_app(make_peer())({"type": "websocket"}, None, None)  # type: ignore[arg-type]

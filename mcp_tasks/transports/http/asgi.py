@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from ...errors import LocalProtocolError
 from ...framing.http import Headers
 from ...limits import HttpLimits
 from .endpoint import Endpoint
@@ -145,7 +146,7 @@ class AsgiEndpoints:
         elif scope["type"] == "http":
             await self._serve(scope, receive, send)
         else:
-            raise NotImplementedError(f"there is no {scope['type']} here")
+            raise LocalProtocolError(f"there is no {scope['type']} here")
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

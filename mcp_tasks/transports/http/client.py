@@ -44,6 +44,7 @@ _ACCEPT = ("Accept", "application/json, text/event-stream")
 _JSON = ("Content-Type", "application/json")
 _EVENTS = "text/event-stream"
 INTERNAL_ERROR = -32603
+_FOR_NOW = frozenset({408, 409, 425, 429})  # refusals that may be over in a moment, as those from 500 on
 _MAX_PAUSE_SECONDS = 60.0
 _LEAST_PAUSE_SECONDS = 0.1
 
@@ -450,7 +451,7 @@ class HttpClientTransport(Transport):
                         refusal, _ = await self._remote.failure(answer)
                         if posted is None and decoder.last_id is not None and answer.status == 400:
                             decoder = EventDecoder(self._message_bytes)  # too late for that stream; there are others
-                        elif answer.status // 100 != 5:
+                        elif answer.status // 100 != 5 and answer.status not in _FOR_NOW:
                             raise refusal
                         failure = refusal
                     elif answer.kind != _EVENTS:

@@ -232,7 +232,7 @@ class Endpoint:
         counts = Counter(session.principal for session in self.sessions.values())
         if principal is not None and counts[principal] >= limits.principal_sessions:
             return self._make_room(principal)
-        return len(self.sessions) < limits.sessions or self._make_room(max(counts, key=counts.__getitem__))
+        return len(self.sessions) < limits.sessions or any(self._make_room(one) for one, _ in counts.most_common())
 
     def _make_room(self, principal: Principal | None) -> bool:
         long_ago = trio.current_time() - _MAKES_ROOM_SECONDS

@@ -40,7 +40,7 @@ class HttpServer:
         self._limits = limits
         self._nursery = nursery
         self._accepting = trio.CancelScope()
-        self._emptied = trio.Event()
+        self._emptied = trio.lowlevel.ParkingLot()
         self._closed = trio.Event()
 
     async def listen(
@@ -106,7 +106,7 @@ class HttpServer:
         finally:
             self.connections.discard(connection)
             if not self.connections:
-                self._emptied.set()
+                self._emptied.unpark_all()
 
     async def keep_time(self) -> None:
         """End what has taken too long; runs until it is cancelled."""
@@ -138,8 +138,7 @@ class HttpServer:
                     connection.wind_up()
                 with trio.move_on_after(_LAST_SECONDS):
                     while self.connections:
-                        self._emptied = trio.Event()
-                        await self._emptied.wait()
+                        await self._emptied.park()
                 for connection in list(self.connections):
                     connection.close()
                 self._closed.set()

@@ -24,7 +24,7 @@ from ...abc import Inbound, Transport
 from ...codec.messages import MessageCodec
 from ...errors import ConnectionClosed, LimitReached
 from ...limits import HttpLimits
-from ...wire.jsonrpc import ErrorObject, ErrorResponse, Message, Notification, Request, Response
+from ...wire.jsonrpc import ErrorObject, ErrorResponse, Malformed, Message, Notification, Request, Response
 from .exchange import Exchange
 from .profile import ASSUMED, PROFILES, HttpProfile
 from .streams import EventStream, parse_event_id
@@ -109,8 +109,6 @@ class HttpSession(Transport):
             return
         self.seen_at = trio.current_time()
         if not isinstance(message, Request):
-            if not isinstance(message, Notification) and message.id is not None:
-                self._asked.pop(message.id, None)
             self.deliver(message)
             exchange.respond(202, ())
             return
@@ -166,6 +164,8 @@ class HttpSession(Transport):
 
     def deliver(self, message: Inbound) -> None:
         """Hand a message to whoever serves the session."""
+        if isinstance(message, (Response, ErrorResponse, Malformed)) and message.id is not None:
+            self._asked.pop(message.id, None)
         if self._take is None:
             self._early.append(message)
         else:
@@ -346,6 +346,9 @@ class HttpSession(Transport):
             if post.stream is None and post.since <= quiet and post.can_stream:
                 self._open(post)  # the answer takes its time: from now on the client can come back for it
                 self._write(post.exchange)
+        gone = [one for one in self._asked.values() if not one.attached and one.touched_at <= quiet]
+        if gone and self.cut is not None:
+            self.cut()  # nobody has come back for what we asked there
         for stream in list(self._streams.values()):
             if stream.attached:
                 if stream.written_at <= quiet:

@@ -917,7 +917,7 @@ async def test_whoever_asks_meanwhile_waits_for_the_new_session(client: Client, 
     assert {other.session for other in work} == {"s-2"}
 
 
-@pytest.mark.parametrize("how", ["503", "closed", "another revision", "no answer"])
+@pytest.mark.parametrize("how", ["503", "closed", "another revision", "no answer", "not ready"])
 async def test_a_session_that_cannot_be_begun_anew_may_be_later(client: Client, server: Server, how: str) -> None:
     """A call that fails leaves the connection as it is: the next may do better."""
     await client.shake()
@@ -930,18 +930,20 @@ async def test_a_session_that_cannot_be_begun_anew_may_be_later(client: Client, 
         await call.end.close()
     elif how == "another revision":
         await call.answer(Response(0, opened("2025-03-26")), Mcp_Session_Id="s-x")
-    else:
+    elif how == "no answer":
         await call.answer(NOTE)
+    else:
+        await call.answer(Response(0, opened()), Mcp_Session_Id="s-x")
+        await (await server.next("POST", READY.method)).end.reply(500)
     assert isinstance(await client.failure(), (HttpError, ConnectionClosed, RemoteProtocolError))
     client.inbox.clear()
     server._taken = len(server.calls)
     client.send(Request(2, "tools/call"))
     call = await server.next("POST")
-    if call.asked.rpc_method == "tools/call":
-        assert call.session is not None
-        await call.end.reply(404, GONE)
-        await renewed(server)
-        await (await server.next("POST", "tools/call")).answer(Response(2, {}))
+    assert (call.asked.rpc_method, call.session) == ("tools/call", "s-1")
+    await call.end.reply(404, GONE)
+    await renewed(server)
+    await (await server.next("POST", "tools/call")).answer(Response(2, {}))
     await wait_all_tasks_blocked()
     assert client.inbox == [Response(2, {})]
 

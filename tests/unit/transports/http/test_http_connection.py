@@ -874,6 +874,7 @@ async def test_shutting_down_waits_no_longer_than_it_was_told(
     assert 10 <= trio.current_time() - start <= 12
     answer = await client.answer()
     assert (answer.json["id"], answer.json["error"]["code"]) == (1, -32603)
+    assert answer.closes, "nothing can follow"
     assert "shutting down" in answer.json["error"]["message"]
     assert await stuck.at_end()
     assert script.over
