@@ -403,12 +403,15 @@ class HttpClientTransport(Transport):
         while self.session_id == dead_id and not self._closed:
             try:
                 await self._renew(dead_id)
-            except ConnectionClosed:
+            except MCPError as error:
+                for_now = isinstance(error, ConnectionClosed) or (
+                    isinstance(error, HttpError) and (error.status >= 500 or error.status in _FOR_NOW)
+                )
+                if not for_now:
+                    logger.warning("%r: no other session could be begun: %s", self, error)
+                    return
                 attempts += 1
                 await trio.sleep(_pause(None, self._limits, attempts))
-            except MCPError as error:
-                logger.warning("%r: no other session could be begun: %s", self, error)
-                return
 
     # --- receiving ------------------------------------------------------------------------------------------------
 

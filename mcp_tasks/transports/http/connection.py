@@ -199,7 +199,7 @@ class HttpConnection:
             raise
         except Exception:
             logger.exception("%s: a request failed", self.client)
-            if self._exchange is None or not self._exchange.begun:
+            if self._exchange is None or not (self._exchange.begun or self._exchange.finished):
                 self._refuse(Broken(500, "Internal error"))
             return False
 

@@ -14,6 +14,8 @@ import ipaddress
 import re
 from collections.abc import Collection
 
+from ...errors import LocalProtocolError
+
 __all__ = ["HostRules", "is_loopback"]
 
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?", re.ASCII)
@@ -40,6 +42,8 @@ class HostRules:
         self, bound: str | None, *, hosts: Collection[str] | None = None, origins: Collection[str] | None = None
     ) -> None:
         self._local = bound is None or is_loopback(bound)
+        if isinstance(hosts, str) or isinstance(origins, str):
+            raise LocalProtocolError("allowed_hosts and allowed_origins are lists of names, not one name")
         self._hosts = {host.lower() for host in hosts or ()}
         self._origins = {origin.lower().rstrip("/") for origin in origins or ()}
         if bound is not None:

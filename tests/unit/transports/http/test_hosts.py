@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mcp_tasks.errors import LocalProtocolError
 from mcp_tasks.transports.http.hosts import HostRules, is_loopback
 
 pytestmark = pytest.mark.requirement("C25-080")
@@ -189,3 +190,9 @@ def test_the_memory_of_verdicts_is_bounded() -> None:
 )
 def test_what_this_machine_is(host: str, is_it: bool) -> None:
     assert is_loopback(host) is is_it
+
+
+@pytest.mark.parametrize("names", [{"hosts": "example.org"}, {"origins": "https://example.org"}])
+def test_one_name_is_no_list_of_names(names: dict[str, str]) -> None:
+    with pytest.raises(LocalProtocolError, match="lists of names"):
+        HostRules("127.0.0.1", **names)  # type: ignore[arg-type]
