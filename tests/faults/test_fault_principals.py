@@ -112,7 +112,10 @@ async def test_a_task_of_somebody_else(make_peer: MakePeer, method: str, settled
 @pytest.mark.requirement("T25-142", "T25-143", "T25-144")
 async def test_lists_have_ones_own_only(make_peer: MakePeer) -> None:
     async with scene(make_peer) as at:
-        mine = {script: {await task_of(script) for _ in range(5)} for script in (at.ada, at.bob)}
+        mine: dict[Any, set[str]] = {at.ada: set(), at.bob: set()}
+        for script, tasks in mine.items():
+            for _ in range(5):
+                tasks.add(await task_of(script))
         for script, ids in mine.items():
             found: list[str] = []
             cursor: dict[str, Any] = {}

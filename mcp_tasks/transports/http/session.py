@@ -84,7 +84,9 @@ class HttpSession(Transport):
         self._count = 0
         self._waiting: deque[Message] = deque()  # for a stream to go on
         self._questions = 0  # how many of those are requests
-        self._asked: dict[RequestId, EventStream] = {}  # requests of ours without an answer, and where they went
+        self._asked: dict[
+            RequestId, tuple[EventStream, int]
+        ] = {}  # requests of ours without an answer, and where they went
         self._dirty: list[Exchange] = []
         self._busy: dict[Exchange, object] = {}
         self._progress = trio.lowlevel.ParkingLot()
@@ -198,9 +200,7 @@ class HttpSession(Transport):
         self._codec.encode_into(message, data)
         stream = self._route(message, related_to)
         if stream is not None:
-            if isinstance(message, Request):
-                self._asked[message.id] = stream
-            stream.add(data, lossy=isinstance(message, Notification))
+            self._put(stream, message, data)
             self._touched(stream)
         elif isinstance(message, Request):
             if self._questions >= self._limits.waiting:
@@ -213,6 +213,11 @@ class HttpSession(Transport):
                 oldest = next(one for one in self._waiting if isinstance(one, Notification))
                 self._waiting.remove(oldest)
                 logger.debug("%r: nobody listens: dropped a %s", self, oldest.method)
+
+    def _put(self, stream: EventStream, message: Message, data: bytearray) -> None:
+        place = stream.add(data, lossy=isinstance(message, Notification))
+        if isinstance(message, Request):
+            self._asked[message.id] = stream, place
 
     def _answer(self, message: Response | ErrorResponse, related_to: RequestId | None) -> None:
         id = message.id if related_to is None else related_to
@@ -278,13 +283,16 @@ class HttpSession(Transport):
                 self._waiting.remove(message)
                 self._questions -= 1
                 return True
-        self._asked.pop(id, None)
+        went = self._asked.pop(id, None)
+        if went is not None:
+            stream, place = went
+            stream.take_back(place)  # whoever comes back for the stream should not be asked any more
         return False
 
     def reaches(self, id: RequestId) -> bool:
-        stream = self._asked.get(id)
-        if stream is not None:
-            return stream.attached
+        went = self._asked.get(id)
+        if went is not None:
+            return went[0].attached
         return not any(isinstance(message, Request) and message.id == id for message in self._waiting)
 
     def drop_stream(self, related_to: RequestId, retry_ms: int | None) -> None:
@@ -346,7 +354,7 @@ class HttpSession(Transport):
             if post.stream is None and post.since <= quiet and post.can_stream:
                 self._open(post)  # the answer takes its time: from now on the client can come back for it
                 self._write(post.exchange)
-        gone = [one for one in self._asked.values() if not one.attached and one.touched_at <= quiet]
+        gone = any(not stream.attached and stream.touched_at <= quiet for stream, _ in self._asked.values())
         if gone and self.cut is not None:
             self.cut()  # nobody has come back for what we asked there
         for stream in list(self._streams.values()):
@@ -461,11 +469,9 @@ class HttpSession(Transport):
             if questions_only and not isinstance(message, Request):
                 self._waiting.append(message)
                 continue
-            if isinstance(message, Request):
-                self._asked[message.id] = stream
             data = bytearray()
             self._codec.encode_into(message, data)
-            stream.add(data, lossy=isinstance(message, Notification))
+            self._put(stream, message, data)
         self._questions = 0
         self._touched(stream)
         self.try_flush()

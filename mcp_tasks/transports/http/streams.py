@@ -92,8 +92,8 @@ class EventStream:
             self.exchange = None
         return complete
 
-    def add(self, data: bytes | bytearray, *, lossy: bool, last: bool = False) -> None:
-        """Add an event; after the `last` one the connection that carries the stream is done."""
+    def add(self, data: bytes | bytearray, *, lossy: bool, last: bool = False) -> int:
+        """Add an event, and return its place; after the `last` one the connection that carries the stream is done."""
         self._place += 1
         event = _Kept(self._place, encode_event(data, f"{self.key}-{self._place}"), lossy)
         self._kept.append(event)
@@ -108,6 +108,15 @@ class EventStream:
                 self.exchange = None
         if self.kept_bytes > self._keep_bytes:
             self._trim(self._keep_bytes)
+        return event.place
+
+    def take_back(self, place: int) -> None:
+        """Do not replay that event: what it said no longer holds."""
+        for event in self._kept:
+            if event.place == place:
+                self._kept.remove(event)
+                self.kept_bytes -= len(event.data)
+                return
 
     def stay_awake(self) -> None:
         """Write a comment, so that nobody between us takes the connection for dead."""

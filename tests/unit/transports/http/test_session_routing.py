@@ -832,3 +832,17 @@ def test_its_repr_does_not_give_the_id_away() -> None:
         return repr(Client().session)
 
     assert "6789" not in trio.run(main)
+
+
+async def test_a_question_that_was_taken_back_is_not_replayed() -> None:
+    """Whoever comes back for the stream is told that it was taken back, and not asked first."""
+    client = Client()
+    exchange = client.ask(1)
+    client.say(NOTE, related_to=1)
+    exchange.leave()
+    client.say(QUESTION, related_to=1)
+    assert not client.session.reaches(QUESTION.id)
+    assert not client.session.abandon(QUESTION.id), "it is on its way, as far as anybody can tell"
+    withdrawn = Notification("notifications/cancelled", {"requestId": QUESTION.id})
+    client.say(withdrawn, related_to=1)
+    assert client.listen(exchange.ids[-1]).messages == [withdrawn]
