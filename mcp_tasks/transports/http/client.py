@@ -98,7 +98,6 @@ class HttpClientTransport(Transport):
         self._pump_scope = trio.CancelScope()
         self._progress = trio.lowlevel.ParkingLot()
         self._messages = 0  # that have come in events
-        self._ended = False
         self._closed = False
 
     def __repr__(self) -> str:
@@ -119,7 +118,7 @@ class HttpClientTransport(Transport):
 
     async def receive(self) -> Sequence[Inbound]:
         while not self._early:
-            if self._ended:
+            if self._closed:
                 raise ConnectionClosed("the session has ended")
             await self._progress.park()
         await trio.lowlevel.checkpoint()
@@ -185,7 +184,6 @@ class HttpClientTransport(Transport):
             await trio.lowlevel.checkpoint()
             return
         self._closed = True
-        self._ended = True
         self._progress.unpark_all()
         for posted in self._posted.values():
             posted.scope.cancel()
@@ -217,7 +215,7 @@ class HttpClientTransport(Transport):
                         await self._tell_surely(message, body)
                 except (MCPError, trio.TooSlowError) as error:
                     logger.warning("%r: the server did not take a message: %s", self, error)
-                    if isinstance(message, Response) and isinstance(error, HttpError):
+                    if isinstance(message, Response) and isinstance(error, HttpError) and not self._closed:
                         # Whoever asked over there waits: a refused answer is a failed one.
                         refused = ErrorResponse(message.id, ErrorObject(INTERNAL_ERROR, f"Answer refused: {error}"))
                         self.send(refused)

@@ -84,9 +84,8 @@ class HttpSession(Transport):
         self._count = 0
         self._waiting: deque[Message] = deque()  # for a stream to go on
         self._questions = 0  # how many of those are requests
-        self._asked: dict[
-            RequestId, tuple[EventStream, int]
-        ] = {}  # requests of ours without an answer, and where they went
+        # Requests of ours without an answer: the stream that each went on, and its place there.
+        self._asked: dict[RequestId, tuple[EventStream, int]] = {}
         self._dirty: list[Exchange] = []
         self._busy: dict[Exchange, object] = {}
         self._progress = trio.lowlevel.ParkingLot()

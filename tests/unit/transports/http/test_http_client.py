@@ -1506,3 +1506,21 @@ async def test_nothing_ever_goes_to_another_origin(
         await wait_all_tasks_blocked()
     await closed(client, server)
     assert network.addresses == {("server.example", 8080)}
+
+
+async def test_an_answer_that_is_refused_while_we_close(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nobody left to tell that it was refused, and that is no reason to end the user's block."""
+    await client.shake()
+    transport = client.transport
+
+    async def refuse(message: object, body: bytes) -> None:
+        transport._closed = True
+        raise HttpError(413, "too large")
+
+    monkeypatch.setattr(transport, "_tell_surely", refuse)
+    client.send(Response(7, {}))
+    await wait_all_tasks_blocked()
+    assert transport.backlog == 0
+    transport._closed = False
