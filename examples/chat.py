@@ -21,7 +21,7 @@ async def ask_the_user(ctx: Context, form: ElicitFormParams) -> dict[str, str]:
     return {"target": "a boat"}
 
 
-@peer.sampling(task="optional")  # the server may have this run as a task of ours
+@peer.sampling(task="optional")  # in a session, the server may have this run as a task of ours
 async def sample(ctx: Context, request: CreateMessageParams) -> CreateMessageResult:
     """Answer for the model. A real client asks one."""
     return CreateMessageResult(role="assistant", content=TextContent(text="Argo"), model="oracle-1")
@@ -38,10 +38,12 @@ async def main() -> None:
             print(result.text)
 
         # Or watch it. `task.detach()` would let it go on; without that, leaving the block cancels what still runs.
-        async with forge.start("tools/call", {"name": "name_it", "arguments": {"what": "a boat"}}, ttl=3600) as task:
+        async with forge.start("tools/call", {"name": "build", "arguments": {"parts": 2}}, ttl=3600) as task:
             async for snapshot in task.updates():
                 print(snapshot.status)
             print((await task.value()).text)
+
+        print((await forge.call_tool("name_it", {"what": "the boat"})).text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A client over HTTP: it leaves a task behind, and takes it up again in another session, as another process could."""
+"""A client over HTTP: it leaves a task behind, and takes it up again by another connection, as other processes can."""
 
 import sys
 
@@ -15,14 +15,14 @@ async def main(url: str) -> None:
         forge.start("tools/call", {"name": "build", "arguments": {"parts": 2}}, ttl=3600) as task,
     ):
         saved = task.detach()  # plain data: a file or a database can keep it
-    print("the session is over, the task is not")
+    print("the connection is over, the task is not")
 
     async with (
         open_http(url, auth="open-sesame") as transport,
         peer.connect(transport) as forge,
         forge.resume(saved) as task,
     ):
-        print((await task.value()).text)  # and here comes the question that nobody has answered
+        print((await task.value()).text)  # in a session, here comes the question if nobody has answered it
 
 
 if __name__ == "__main__":

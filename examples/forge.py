@@ -13,9 +13,9 @@ async def lint(path: str) -> str:
     return f"{path}: no complaints"
 
 
-@peer.tool(task="optional")
+@peer.tool(task="optional", grace=0)
 async def build(ctx: Context, parts: int = 3) -> str:
-    """Build something. Runs as a task if the client wants it to; the code is the same either way."""
+    """Build something. A task if the client wants one, or, in the newest revision, where it does not end at once."""
     answer = await ctx.elicit("Build what?", {"target": str})
     if not answer.accepted:
         return "nothing was built"
@@ -26,7 +26,7 @@ async def build(ctx: Context, parts: int = 3) -> str:
     return f"built {answer['target']}"
 
 
-@peer.tool(task="optional")
+@peer.tool
 async def name_it(ctx: Context, what: str) -> str:
     """Have the client's model think of a name."""
     message = await ctx.sample(f"A name for {what}, please", max_tokens=20)

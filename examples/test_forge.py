@@ -1,21 +1,40 @@
-"""A test: the script at the other end speaks raw wire, so that it reads like the specification and may misbehave."""
+"""Tests: the script at the other end speaks raw wire, so that it reads like the specification and may misbehave."""
 
 from forge import peer
 from trio.testing import MockClock
 
 from mcp_tasks.testing import check_leaks, scripted
 
+CALL = {"name": "build", "arguments": {"parts": 1}}
+BOAT = {"action": "accept", "content": {"target": "a boat"}}
+BUILT = [{"type": "text", "text": "built a boat"}]
+
 
 async def test_a_question_midway(autojump_clock: MockClock) -> None:  # time passes at once when nobody is busy
-    async with scripted(peer) as client:
-        call = {"name": "build", "arguments": {"parts": 1}, "task": {"ttl": 60_000}}
-        created = await client.request("tools/call", call)
+    async with scripted(peer, revision="2025-11-25") as client:
+        created = await client.request("tools/call", {**CALL, "task": {"ttl": 60_000}})
         task_id = created["task"]["taskId"]
 
         question = await client.expect("elicitation/create")
         assert (await client.request("tasks/get", {"taskId": task_id}))["status"] == "input_required"
 
-        await client.reply(question, {"action": "accept", "content": {"target": "a boat"}})
+        await client.reply(question, BOAT)
         result = await client.request("tasks/result", {"taskId": task_id})
-        assert result["content"] == [{"type": "text", "text": "built a boat"}]
+        assert result["content"] == BUILT
+    check_leaks(peer)
+
+
+async def test_the_same_without_a_session(autojump_clock: MockClock) -> None:
+    async with scripted(peer, revision="2026-07-28") as client:
+        asked = await client.request("tools/call", CALL)
+        (key,) = asked["inputRequests"]
+
+        retry = {"inputResponses": {key: BOAT}, "requestState": asked["requestState"]}
+        created = await client.request("tools/call", {**CALL, **retry})
+        assert created["resultType"] == "task"
+
+        await client.ask("subscriptions/listen", {"notifications": {"taskIds": [created["taskId"]]}})
+        while (task := (await client.expect("notifications/tasks"))["params"])["status"] != "completed":
+            pass
+        assert task["result"]["content"] == BUILT
     check_leaks(peer)

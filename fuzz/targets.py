@@ -21,7 +21,7 @@ from unittest import mock
 import trio
 import trio.testing
 
-from mcp_tasks import Peer
+from mcp_tasks import Context, Peer
 from mcp_tasks.abc import Inbound, Unanswered
 from mcp_tasks.codec.messages import MessageCodec
 from mcp_tasks.errors import ConnectionClosed, LocalProtocolError
@@ -32,12 +32,12 @@ from mcp_tasks.jsonrpc.events import Refused
 from mcp_tasks.jsonrpc.session import Session
 from mcp_tasks.limits import HttpClientLimits, HttpLimits, Limits
 from mcp_tasks.transports.http.auth import parse_challenges
+from mcp_tasks.transports.http.carrier import Carrier
 from mcp_tasks.transports.http.client import HttpClientTransport
 from mcp_tasks.transports.http.endpoint import Endpoint
 from mcp_tasks.transports.http.hosts import HostRules
 from mcp_tasks.transports.http.pool import HttpPool, Url
 from mcp_tasks.transports.http.server import HttpServer
-from mcp_tasks.transports.http.session import HttpSession
 from mcp_tasks.transports.http.streams import parse_event_id
 from mcp_tasks.wire.jsonrpc import ErrorResponse, Malformed, Notification, Request, Response
 
@@ -188,7 +188,15 @@ async def _endpoint(data: bytes) -> None:
     async def echo(text: str = "") -> str:
         return text
 
-    async def serve(session: HttpSession) -> None:
+    @peer.tool
+    async def ask(ctx: Context) -> str:
+        return (await ctx.elicit("?", {"name": str})).action
+
+    @peer.tool(task="required")
+    async def long(ctx: Context) -> str:
+        return (await ctx.elicit("?", {"name": str})).action
+
+    async def serve(session: Carrier) -> None:
         await peer.serve(session, principal="somebody")
 
     limits = HttpLimits(request_seconds=10, idle_seconds=20, stall_seconds=10, keep_alive_seconds=30)
@@ -221,6 +229,7 @@ async def _endpoint(data: bytes) -> None:
         assert not server.connections, "whoever says no more is let go"
         await server.aclose(1)
         assert not served.sessions
+        assert all(carrier.settled for carrier in served.carriers.values())
         nursery.cancel_scope.cancel()
 
 
@@ -496,11 +505,40 @@ def _asked(body: bytes, *, session: bytes = SESSION, method: bytes = b"POST", mo
     )
 
 
+_META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {
+        "elicitation": {},
+        "extensions": {"io.modelcontextprotocol/tasks": {}},
+    },
+}
+
+
+def _alone(method: str, named: str | None = None, **params: Any) -> bytes:
+    body = _CODEC.encode(Request(1, method, {**params, "_meta": _META}))
+    name = b"" if named is None else b"Mcp-Name: %b\r\n" % named.encode()
+    more = b"MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: %b\r\n%b" % (method.encode(), name)
+    return _asked(body, more=more)
+
+
+_STATELESS = [
+    _alone("server/discover"),
+    _alone("tools/call", "echo", name="echo", arguments={"text": "x"}),
+    _alone("tools/call", "ask", name="ask", inputResponses={"elicit-1": {"action": "decline"}}),
+    _alone("tools/call", "ask", name="ask", inputResponses={"elicit-1": 1}, requestState="AAAA"),
+    _alone("tools/call", "long", name="long"),
+    _alone("tasks/get", "x", taskId="x"),
+    _alone("tasks/update", "x", taskId="x", inputResponses={"a": {}}),
+    _alone("tasks/cancel", "x", taskId="x"),
+    _alone("subscriptions/listen", notifications={"toolsListChanged": True, "taskIds": ["x"]}),
+    _alone("tools/list"),
+]
 _CHUNKED = (
     b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"2\r\n{}\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n"
 )
 _REQUESTS = [
+    *_STATELESS,
     *(_asked(body) for body in _MESSAGES),
     _asked(_MESSAGES[1]) * 3,
     _asked(b"", method=b"GET"),
@@ -576,6 +614,7 @@ TOKENS = [
     *(b"Mcp-Session-Id: ", b"HTTP/1.1", b"HTTP/1.0", b"POST ", b"GET ", b"HEAD ", b"\r\n\r\n", CONNECTION, SESSION),
     *(b"data: ", b"id: ", b"retry: 0\n", b"event: ", b"\n\n", b"text/event-stream", b"application/json", b"*/*"),
     *(b'"id":1', b'"id":null', b'"method":"ping"', b'"result":{}', b'"error":', b'"params":', b"\\ud800", b"1e999"),
+    *(b"MCP-Protocol-Version: ", b"2026-07-28", b"Mcp-Method: ", b"Mcp-Name: ", b"=?base64?", b"?=", b'"_meta":'),
     *(b"404 ", b"307 ", b"Location: //evil.example/\r\n", b"Location: /\r\n", b"200 "),
 ]
 """Words that mean something to somebody here."""

@@ -10,12 +10,15 @@ from ._unset import JSON, UNSET, JSONObject, Principal, ProgressToken, RequestId
 from ._version import __version__
 from .abc import Inbound, Transport, Unanswered
 from .clock import Clock
-from .dialects.base import Side
+from .dialects.base import Cache, Side, Topics
 from .dialects.v2025_11_25 import HANDSHAKE, V2024_11_05, V2025_03_26, V2025_06_18, V2025_11_25
+from .dialects.v2026_07_28 import V2026_07_28
 from .errors import (
     CapabilityMissing,
+    CapabilityRequired,
     Challenge,
     ConnectionClosed,
+    DeprecatedFeature,
     Forbidden,
     HttpError,
     InternalError,
@@ -40,12 +43,14 @@ from .errors import (
     TaskRefusal,
     ToolError,
     Unauthorized,
+    UnsupportedRevision,
     UrlElicitationRequired,
 )
 from .limits import HttpClientLimits, HttpLimits, Limits
 from .peer._wait import Progress
 from .peer.connection import Connection
 from .peer.contexts import Context
+from .peer.conversation import Listening
 from .peer.handles import SavedTask, TaskHandle
 from .peer.peer import Peer
 from .peer.questions import Ask, Elicit, ElicitUrl, Roots, Sample
@@ -71,15 +76,19 @@ __all__ = [
     "V2025_03_26",
     "V2025_06_18",
     "V2025_11_25",
+    "V2026_07_28",
     "Ask",
     "Authenticator",
     "BearerAuth",
+    "Cache",
     "CapabilityMissing",
+    "CapabilityRequired",
     "Challenge",
     "Clock",
     "Connection",
     "ConnectionClosed",
     "Context",
+    "DeprecatedFeature",
     "Elicit",
     "ElicitUrl",
     "Forbidden",
@@ -99,6 +108,7 @@ __all__ = [
     "LimitReached",
     "Limits",
     "LineTransport",
+    "Listening",
     "LocalProtocolError",
     "MCPError",
     "MemoryTaskStore",
@@ -136,10 +146,12 @@ __all__ = [
     "TaskState",
     "TaskStore",
     "ToolError",
+    "Topics",
     "Transport",
     "Unanswered",
     "Unauthorized",
     "Unset",
+    "UnsupportedRevision",
     "UrlElicitationRequired",
     "__version__",
     "asgi_app",

@@ -14,11 +14,11 @@ from typing import TypeAlias
 from attrs import define
 
 from ._shape import Shape
-from ._unset import RequestId
+from ._unset import JSONObject, RequestId
 from .errors import MCPError
 from .wire.jsonrpc import Malformed, Message
 
-__all__ = ["Inbound", "Transport", "Unanswered"]
+__all__ = ["Gone", "Inbound", "Transport", "Unanswered"]
 
 
 @define(eq=False, repr=False)
@@ -29,7 +29,14 @@ class Unanswered(Shape):
     failure: MCPError
 
 
-Inbound: TypeAlias = "Message | Malformed | Unanswered"
+@define(eq=False, repr=False)
+class Gone(Shape):
+    """They no longer want the answer to their request with this id. For transports where leaving says so."""
+
+    id: RequestId
+
+
+Inbound: TypeAlias = "Message | Malformed | Unanswered | Gone"
 """What comes out of `Transport.receive`."""
 
 
@@ -69,6 +76,10 @@ class Transport(ABC):
 
     # --- what a transport with more than one stream may do besides ------------------------------------------------
 
+    def overflows(self, limit: int) -> bool:
+        """Whether so many bytes are unread that the other side counts as dead."""
+        return self.backlog > limit
+
     def backlog_of(self, related_to: RequestId | None) -> int:
         """How much of the backlog is in the way of what goes along with that request of theirs."""
         return self.backlog
@@ -85,6 +96,26 @@ class Transport(ABC):
 
     cut: Callable[[], None] | None = None
     """Called when requests of ours went where nobody has read for a while."""
+
+    closing: Callable[[], None] | None = None
+    """Called when the server is about to shut down, before it waits for requests that are being served."""
+
+    revision: str | None = None
+    """The revision that is spoken, where the transport carries but one and begins without a handshake."""
+
+    origin: str | None = None
+    """What names the other side beyond this transport, so that what was found out about it can be remembered."""
+
+    def name_of(self, id: RequestId) -> RequestId:
+        """What the other side calls its request that came with this id."""
+        return id
+
+    def learn(self, tool: str, input_schema: JSONObject) -> None:
+        """Take note of a tool, for transports that repeat some of its arguments outside the message.
+
+        Raises `InvalidShape` if its definition cannot be followed; such a tool should not be called.
+        """
+        return
 
     def speaks(self, revision: str) -> None:
         """The handshake has settled which revision is spoken."""

@@ -17,6 +17,7 @@
      +-- Refusal                       a handler's answer that is an error; each era has its number
           +-- InvalidRequest, MethodNotFound, InvalidParams, InternalError
           +-- ResourceNotFound, RequestRejected, UrlElicitationRequired
+          +-- CapabilityRequired, UnsupportedRevision
           +-- LimitReached
           +-- TaskRefusal
                +-- TaskNotFound, TaskExpired, TaskAlreadySettled, TaskCancelled, InvalidCursor
@@ -33,8 +34,10 @@ from ._unset import JSON, UNSET, JSONObject, TaskId, Unset
 
 __all__ = [
     "CapabilityMissing",
+    "CapabilityRequired",
     "Challenge",
     "ConnectionClosed",
+    "DeprecatedFeature",
     "Forbidden",
     "HttpError",
     "InternalError",
@@ -59,8 +62,13 @@ __all__ = [
     "TaskRefusal",
     "ToolError",
     "Unauthorized",
+    "UnsupportedRevision",
     "UrlElicitationRequired",
 ]
+
+
+class DeprecatedFeature(DeprecationWarning):
+    """Something that revision 2026-07-28 still has and will lose: roots, sampling, logging. It works all the same."""
 
 
 class MCPError(Exception):
@@ -76,7 +84,14 @@ class LocalProtocolError(ProtocolError):
 
 
 class CapabilityMissing(LocalProtocolError):
-    """The other side has not announced what this message needs. Nothing has been sent."""
+    """The other side has not announced what this message needs. Nothing has been sent.
+
+    `required` is what it would have had to announce, as a capability object; empty where that is not known.
+    """
+
+    def __init__(self, message: str, required: JSONObject | None = None) -> None:
+        super().__init__(message)
+        self.required: JSONObject = {} if required is None else required
 
 
 class RemoteProtocolError(ProtocolError):
@@ -216,6 +231,25 @@ class UrlElicitationRequired(Refusal):
     def __init__(self, elicitations: Sequence[JSONObject], message: str = "URL elicitation required") -> None:
         super().__init__(message, {"elicitations": list(elicitations)})
         self.elicitations = list(elicitations)
+
+
+class CapabilityRequired(Refusal):
+    """The request can only be served to a client that has declared certain capabilities in it."""
+
+    def __init__(self, message: str, required: JSONObject) -> None:
+        super().__init__(message, {"requiredCapabilities": required})
+        self.required = required
+
+
+class UnsupportedRevision(Refusal):
+    """The request names a revision that is not spoken here; `data` lists those that are."""
+
+    def __init__(self, requested: str, supported: Sequence[str]) -> None:
+        super().__init__(
+            f"Unsupported protocol version: {requested!r}", {"supported": list(supported), "requested": requested}
+        )
+        self.requested = requested
+        self.supported = list(supported)
 
 
 class LimitReached(Refusal):

@@ -18,6 +18,7 @@ from .peer._wait import servants
 from .peer.peer import Peer
 from .transports.http.asgi import AsgiEndpoints
 from .transports.http.auth import ANONYMOUS, Authenticator, BearerAuth, Identity
+from .transports.http.carrier import Carrier
 from .transports.http.client import HttpClientTransport
 from .transports.http.endpoint import Endpoint, ServeSession
 from .transports.http.exchange import HttpRequest
@@ -25,7 +26,6 @@ from .transports.http.hosts import HostRules
 from .transports.http.pool import HttpPool, Url
 from .transports.http.remote import Auth
 from .transports.http.server import HttpServer, keep_time
-from .transports.http.session import HttpSession
 
 __all__ = [
     "Authenticator",
@@ -128,7 +128,13 @@ async def _opened(
             nursery,
             {
                 path.encode(): Endpoint(
-                    _sessions_of(peer), nursery, hosts=hosts, auth=auth, limits=peer.limits, http_limits=limits
+                    _sessions_of(peer),
+                    nursery,
+                    hosts=hosts,
+                    auth=auth,
+                    limits=peer.limits,
+                    http_limits=limits,
+                    mirrored=peer.mirrored,
                 )
                 for path, peer in peers.items()
             },
@@ -136,7 +142,7 @@ async def _opened(
 
 
 def _sessions_of(peer: Peer) -> ServeSession:
-    async def serve(session: HttpSession) -> None:
+    async def serve(session: Carrier) -> None:
         principal = session.principal
         known = principal is not None
         await peer.serve(session, principal=ANONYMOUS if principal is None else principal, identified=known)

@@ -50,6 +50,18 @@ class Limits(Shape):
     """Resources that one connection may be told about."""
     notices: int = field(default=10_000, validator=gt(0))
     """Received notifications that wait for a handler; the oldest is dropped, with a warning, when more arrive."""
+    grace_seconds: float = field(default=1.0, validator=ge(0))
+    """How long an optional task may take before it becomes one, where the server decides (2026-07-28)."""
+    rounds: int = field(default=16, validator=gt(0))
+    """How often one request may be answered with questions, and how often we answer and repeat one."""
+    state_seconds: float = field(default=600.0, validator=gt(0))
+    """How long the answers to such questions may take."""
+    probe_seconds: float = field(default=5.0, validator=gt(0))
+    """How long a server may take to say what it speaks, before we take it for one that knows no such question."""
+    cached_results: int = field(default=256, validator=ge(0))
+    """Results that a client keeps for as long as the server said."""
+    cached_bytes: int = field(default=8 * 1024 * 1024, validator=ge(0))
+    """Their size."""
     progress_backlog: int = field(default=1_000, validator=gt(0))
     """Progress reports that wait for one caller; the oldest is dropped when more arrive."""
 
@@ -74,13 +86,13 @@ class HttpLimits(Shape):
     stall_seconds: float = field(default=60.0, validator=gt(0))
     """How long a client may go without reading anything of what we have for it."""
     sessions: int = field(default=10_000, validator=gt(0))
-    """Alive at once. Beyond it, one that has been idle for a minute makes room, or else a new one is refused."""
+    """Alive at once, and as many principals that have none. Beyond it, one that has been idle for a minute makes room, or else a new one is refused."""
     principal_sessions: int = field(default=1_000, validator=gt(0))
     """Of those, how many of one principal, where there are principals."""
     session_idle_seconds: float = field(default=3_600.0, validator=gt(0))
     """How long a session lives without requests and listeners."""
     session_posts: int = field(default=1_024, validator=gt(0))
-    """Requests of one session that wait for their answers."""
+    """Requests of one session that wait for their answers; without sessions, of one principal."""
     session_streams: int = field(default=16, validator=gt(0))
     """Streams that one session may listen on, and finished ones that it may come back for."""
     waiting: int = field(default=256, validator=gt(0))

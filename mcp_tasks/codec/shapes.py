@@ -482,6 +482,8 @@ class _Lowerer:
         options = get_args(type_) if is_union(type_) else ()
         if any(attrs.has(option) or get_origin(option) is list for option in options):
             return lambda value: table[value.__class__](value)
+        if any(get_origin(option) is dict and attrs.has(get_args(option)[1]) for option in (type_, *options)):
+            return lambda value: {key: table[one.__class__](one) for key, one in value.items()}
         if get_origin(type_) is list and self._member(get_args(type_)[0]) is not _as_it_is:
             return lambda value: [table[one.__class__](one) for one in value]
         return _as_it_is

@@ -10,32 +10,43 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import ge, in_
 
 from .._shape import Shape
 from .._unset import UNSET, JSONObject, ProgressToken, RequestId, TaskId, Unset
-from ..errors import Refusal, RequestFailed
-from ..tasks.model import Call, Page, TaskRecord, TaskVerb
+from ..errors import LocalProtocolError, Refusal, RequestFailed
+from ..tasks.model import EMPTY, Call, Page, Question, TaskRecord, TaskVerb
 from ..wire.capabilities import ClientCapabilities, Implementation, ServerCapabilities
 from ..wire.jsonrpc import ErrorObject, Notification, Request
+from ..wire.server_features import CacheScope
 from ..wire.tasks import Task
 
 __all__ = [
+    "Acknowledged",
+    "Asked",
+    "Cache",
     "Capabilities",
     "Dialect",
+    "Discover",
     "Incoming",
     "Initialized",
+    "Listen",
     "Notice",
     "Offers",
     "Open",
     "Ping",
     "Progressed",
+    "Report",
     "Side",
     "TaskChanged",
+    "Terms",
     "Told",
+    "Topics",
     "Withdrawn",
 ]
 
@@ -72,6 +83,59 @@ class Offers(Shape):
     elicit_form: bool = True
     elicit_url: bool = False
     experimental: JSONObject | Unset = UNSET
+    extensions: JSONObject | Unset = UNSET
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Terms(Shape):
+    """What holds for one request of theirs: in a session for all of them, else as the request itself says."""
+
+    dialect: Dialect
+    capabilities: Capabilities = field(factory=ClientCapabilities)
+    """What they have announced."""
+    info: Implementation | None = None
+    """Who they say they are."""
+    log_level: str | None = None
+    """From which level on they want log messages, if this request says so."""
+
+
+@frozen(eq=False, repr=False)
+class Cache(Shape):
+    """How long a result may be kept, in seconds from its arrival, and by whom: ``public`` is anybody."""
+
+    ttl: float = field(default=0.0, validator=ge(0))
+    scope: CacheScope = field(default="private", validator=in_(("public", "private")))
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Topics(Shape):
+    """What a client wants to be told of: changes to lists, to resources, to tasks."""
+
+    tools: bool = False
+    prompts: bool = False
+    resources: bool = False
+    uris: frozenset[str] = frozenset()
+    tasks: frozenset[TaskId] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.tools or self.prompts or self.resources or bool(self.uris) or bool(self.tasks)
+
+
+@frozen(eq=False, repr=False)
+class Asked(Shape):
+    """Their answer: they have to know more first. The request is to be repeated with the answers, and with `state`."""
+
+    questions: Mapping[str, Question]
+    state: str | None
+
+
+@frozen(eq=False, repr=False)
+class Report(Shape):
+    """All they say of a task: open questions, and how it ended if it says so itself."""
+
+    task: Task
+    questions: Mapping[str, Question] = EMPTY
+    outcome: JSONObject | RequestFailed | None = None
 
 
 # --- what an incoming request can be, apart from a `Call` and a task verb -----------------------------------------
@@ -91,7 +155,19 @@ class Ping(Shape):
     """Are you there?"""
 
 
-Incoming: TypeAlias = Call | TaskVerb | Open | Ping
+@frozen(eq=False, repr=False)
+class Discover(Shape):
+    """What do you speak, and what can you do?"""
+
+
+@frozen(eq=False, repr=False)
+class Listen(Shape):
+    """Tell me of these from now on."""
+
+    topics: Topics
+
+
+Incoming: TypeAlias = Call | TaskVerb | Open | Ping | Discover | Listen
 
 
 # --- what an incoming notification can be ----------------------------------------------------------------------------
@@ -119,7 +195,12 @@ class Progressed(Shape):
 class TaskChanged(Shape):
     """A task of theirs, as it is now."""
 
-    task: Task
+    report: Report
+
+    @property
+    def task(self) -> Task:
+        """What it says of the task itself."""
+        return self.report.task
 
 
 @frozen(eq=False, repr=False)
@@ -135,15 +216,42 @@ class Told(Shape):
     params: Any
 
 
-Notice: TypeAlias = Withdrawn | Progressed | TaskChanged | Initialized | Told
+@frozen(eq=False, repr=False)
+class Acknowledged(Shape):
+    """They will tell us of these."""
+
+    topics: Topics
+
+
+Notice: TypeAlias = Withdrawn | Progressed | TaskChanged | Initialized | Acknowledged | Told
 
 
 class Dialect(ABC):
     """One era. Lifting methods raise `Refusal` for the other side's mistakes and `InvalidShape` where noted."""
 
     revision: str
+    stateless: bool = False
+    """Whether there is no handshake: each request says on what terms it comes, and only clients ask."""
+    takes_input: AbstractSet[str] = frozenset()
+    """The requests that may be answered with questions."""
+    augmentable: AbstractSet[str] = frozenset()
+    """The requests that may be answered with a task that was not asked for."""
+    cached: AbstractSet[str] = frozenset()
+    """The requests whose results say how long they may be kept."""
+    awaits: bool = True
+    """Whether the result of a task is asked for, and waited for, by a request of its own."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.revision}>"
 
     # --- membership and lifting: what they say to us
+
+    def lift_terms(self, request: Request) -> Terms:
+        """On what terms a request comes, where that stands in it.
+
+        Raises `UnsupportedRevision`, and `InvalidParams` where it is not said.
+        """
+        raise self._unknown("terms of a request")
 
     @abstractmethod
     def lift_request(self, request: Request, side: Side, task_methods: AbstractSet[str]) -> Incoming:
@@ -173,13 +281,33 @@ class Dialect(ABC):
     def lift_immediate(self, result: JSONObject) -> str | None:
         """What the model may be told meanwhile, from the same answer."""
 
+    def lift_asked(self, result: JSONObject) -> Asked | None:
+        """What they have to know before they answer; None if this is the answer. Raises `InvalidShape`."""
+        return None
+
     @abstractmethod
-    def lift_task(self, result: JSONObject) -> Task:
-        """The task in an answer to `get_task` or `cancel_task`. Raises `InvalidShape`."""
+    def lift_task(self, result: JSONObject) -> Report:
+        """What an answer to `get_task` says. Raises `InvalidShape`."""
+
+    def lift_cancelled(self, result: JSONObject) -> Task | None:
+        """The task in an answer to `cancel_task`; None where that is a mere acknowledgement. Raises `InvalidShape`."""
+        return None
+
+    def lift_discovered(self, result: JSONObject) -> tuple[list[str], Capabilities, Implementation | None, str | None]:
+        """What a server speaks and can do, who it is, and its instructions. Raises `InvalidShape`."""
+        raise self._unknown("discovery")
+
+    def subscription_of(self, members: JSONObject | Unset) -> RequestId | None:
+        """Which subscription of ours the parameters of a notification, or a result, belong to."""
+        return None
 
     @abstractmethod
     def lift_tasks(self, result: JSONObject) -> tuple[list[Task], str | None]:
         """A page of tasks and the next cursor. Raises `InvalidShape`."""
+
+    def lift_answer(self, result: JSONObject) -> JSONObject:
+        """The result of a question of ours, without what only says to which task it belongs."""
+        return result
 
     @abstractmethod
     def lift_outcome(self, result: JSONObject) -> JSONObject:
@@ -195,8 +323,40 @@ class Dialect(ABC):
         ttl_ms: int | Unset | None = UNSET,
         token: ProgressToken | None = None,
         related: TaskId | None = None,
+        stamp: JSONObject | None = None,
     ) -> JSONObject | Unset:
-        """The parameters of a request of ours. `ttl_ms` (None: as they like) asks for a task."""
+        """The parameters of a request of ours. `ttl_ms` (None: as they like) asks for a task.
+
+        `stamp` is what goes into the ``_meta`` of each request of ours.
+        """
+
+    def lower_stamp(self, capabilities: Capabilities, info: Implementation, *, log_level: str | None) -> JSONObject:
+        """What each request of ours says of us, as members of its ``_meta``."""
+        return {}
+
+    def lower_retry(
+        self, params: JSONObject | Unset, answers: Mapping[str, JSONObject], state: str | None
+    ) -> JSONObject:
+        """The parameters of a request that is repeated, with answers to what they asked."""
+        raise self._unknown("a retry")
+
+    def lower_asked(self, questions: Mapping[str, Question], state: str | None) -> JSONObject:
+        """The answer that we have to know more first."""
+        raise self._unknown("a question inside a result")
+
+    def complete(self, method: str, result: JSONObject, info: JSONObject | None, cache: Cache | None) -> JSONObject:
+        """A result as it leaves: with whatever each result of this era has to say beside what was asked."""
+        return result
+
+    def lower_info(self, info: Implementation) -> JSONObject | None:
+        """Who we are, as each result of ours says it; None if it does not."""
+        return None
+
+    def lower_discovered(
+        self, supported: Sequence[str], capabilities: Capabilities, instructions: str | None
+    ) -> JSONObject:
+        """What we speak and can do."""
+        raise self._unknown("discovery")
 
     @abstractmethod
     def lower_result(self, method: str, result: Any, related: TaskId | None = None) -> JSONObject:
@@ -214,6 +374,10 @@ class Dialect(ABC):
     def lower_task(self, record: TaskRecord) -> JSONObject:
         """The answer that says how a task is."""
 
+    def lower_cancelled(self, record: TaskRecord) -> JSONObject:
+        """The answer to `Cancel`."""
+        return self.lower_task(record)
+
     @abstractmethod
     def lower_page(self, page: Page) -> JSONObject:
         """The answer that lists tasks."""
@@ -223,8 +387,20 @@ class Dialect(ABC):
         """How a settled task ended: its result. Raises the error it ended in."""
 
     @abstractmethod
-    def task_notification(self, record: TaskRecord) -> Notification:
-        """The notification that a task has changed."""
+    def task_notification(self, record: TaskRecord, subscription: RequestId | None = None) -> Notification:
+        """The notification that a task has changed; to a subscription, where there is such a thing."""
+
+    def lower_acknowledged(self, topics: Topics, subscription: RequestId) -> Notification:
+        """The notification that we will tell of these."""
+        raise self._unknown("a subscription")
+
+    def lower_listened(self, subscription: RequestId) -> JSONObject:
+        """The answer that ends a subscription."""
+        raise self._unknown("a subscription")
+
+    def tagged(self, method: str, params: JSONObject, subscription: RequestId) -> Notification:
+        """A notification that goes to a subscription."""
+        raise self._unknown("a subscription")
 
     @abstractmethod
     def progress_notification(
@@ -253,6 +429,18 @@ class Dialect(ABC):
     @abstractmethod
     def list_tasks(self, cursor: str | None) -> tuple[str, JSONObject]: ...
 
+    def update_task(self, id: str, answers: Mapping[str, JSONObject]) -> tuple[str, JSONObject]:
+        """Method and parameters that answer questions of a task."""
+        raise self._unknown("answers to a task")
+
+    def listen(self, topics: Topics) -> tuple[str, JSONObject]:
+        """Method and parameters that ask to be told of these."""
+        raise self._unknown("a subscription")
+
+    def discover(self) -> tuple[str, JSONObject]:
+        """Method and parameters that ask a server what it speaks and can do."""
+        raise self._unknown("discovery")
+
     # --- rules
 
     @abstractmethod
@@ -278,3 +466,25 @@ class Dialect(ABC):
     @abstractmethod
     def check_asked(self, call: Call, ours: Capabilities) -> None:
         """Refuse what they may not ask of us because we have not announced it. Raises `InvalidParams`."""
+
+    def runs_tasks_for(self, theirs: Capabilities) -> bool:
+        """Whether we may make a task of a request on these terms, unasked."""
+        return False
+
+    def require_tasks(self, what: str, theirs: Capabilities) -> None:
+        """Refuse what concerns tasks from whoever has not declared them, where that is said in each request.
+
+        Raises `CapabilityRequired`.
+        """
+        return
+
+    def check_question(self, method: str, params: JSONObject, theirs: Capabilities, side: Side) -> None:
+        """Check what is to be asked inside a result or a task. Raises as `require` does."""
+        raise self._unknown("a question inside a result")
+
+    def check_answers(self, answers: Mapping[str, JSONObject], questions: Mapping[str, str], path: str) -> None:
+        """Check answers to questions of these methods, by key. Raises `InvalidParams`, the path below `path`."""
+        raise self._unknown("answers inside a request")
+
+    def _unknown(self, what: str) -> LocalProtocolError:
+        return LocalProtocolError(f"there is no such thing as {what} in revision {self.revision}")

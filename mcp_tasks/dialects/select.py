@@ -1,19 +1,54 @@
-"""Which dialect is spoken on a connection. Pure: what was said goes in, a verdict comes out.
+"""Which dialect is spoken, on a connection or in a request. Pure: what was said goes in, a verdict comes out.
 
-Spec: basic/lifecycle "Version Negotiation" (C25-048 to C25-055).
+A server speaks both eras side by side: a request that names its revision is answered in that one, anything else belongs
+to the session that a handshake began. A client finds out which era a server is of, by asking what it speaks.
+
+Spec: basic/lifecycle "Version Negotiation" of 2025-11-25 (C25-048 to C25-055); basic/versioning of 2026-07-28 (C26-085
+to C26-101), and its compatibility matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from ..errors import RemoteProtocolError
-from .base import Dialect
+from .._unset import UNSET
+from ..errors import InvalidParams, MCPError, RemoteProtocolError, RequestFailed, UnsupportedRevision
+from ..wire.jsonrpc import Request
+from ..wire.v2026_07_28 import (
+    CLIENT_CAPABILITIES,
+    CLIENT_INFO,
+    HEADER_MISMATCH,
+    LOG_LEVEL,
+    MISSING_CAPABILITY,
+    PROTOCOL_VERSION,
+    UNSUPPORTED_VERSION,
+)
+from ._common import QUESTION_GATES
+from .base import Dialect, Terms
 from .v2025_11_25 import HANDSHAKE, V2025_11_25
+from .v2026_07_28 import V2026_07_28
 
-__all__ = ["LATEST_HANDSHAKE", "accept", "negotiate"]
+__all__ = [
+    "DIALECTS",
+    "LATEST",
+    "LATEST_HANDSHAKE",
+    "QUESTION_GATES",
+    "TermsReader",
+    "accept",
+    "fallback",
+    "negotiate",
+    "offers",
+]
 
-LATEST_HANDSHAKE = V2025_11_25
+LATEST: Final = V2026_07_28
+LATEST_HANDSHAKE: Final = V2025_11_25
+
+DIALECTS: Final[Mapping[str, Dialect]] = {V2026_07_28.revision: V2026_07_28, **HANDSHAKE}
+"""All revisions that are spoken, newest first."""
+
+_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen", "tasks/update"})
+_MODERN_ERRORS: Final = frozenset({HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION})
 
 
 def negotiate(wanted: str, supported: Sequence[str] = tuple(HANDSHAKE)) -> Dialect:
@@ -29,3 +64,77 @@ def accept(offered: str, supported: Sequence[str] = tuple(HANDSHAKE)) -> Dialect
     if offered not in supported:
         raise RemoteProtocolError(f"the server speaks revision {offered!r}, we speak {', '.join(supported)}")
     return HANDSHAKE[offered]
+
+
+class TermsReader:
+    """For a server: on what terms each request of a connection comes.
+
+    Remembers what was said last, since the same client says the same each time; nothing is drawn from it (C26-031).
+    """
+
+    __slots__ = ("_said", "_terms")
+
+    def __init__(self) -> None:
+        self._said: list[Any] = []
+        self._terms: Terms | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether any request has named its own terms."""
+        return self._terms is not None
+
+    def read(self, request: Request, session: Terms, *, opened: bool) -> Terms:
+        """The terms of one request: its own, or those of the session.
+
+        Raises `UnsupportedRevision` and `InvalidParams`.
+        """
+        params = request.params
+        meta = None if params is UNSET else params.get("_meta")
+        if type(meta) is not dict or (version := meta.get(PROTOCOL_VERSION)) is None:
+            named = type(meta) is dict and (PROTOCOL_VERSION in meta or CLIENT_CAPABILITIES in meta)
+            if not named and not session.dialect.stateless and (opened or request.method not in _MODERN_ONLY):
+                return session
+            return LATEST.lift_terms(request)  # says what is missing (C26-055)
+        said = [version, *(meta.get(name, UNSET) for name in (CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL))]
+        if self._terms is not None and _same(said, self._said):
+            return self._terms
+        if type(version) is not str:
+            raise InvalidParams(f"$.params._meta.{PROTOCOL_VERSION}: expected string")
+        dialect = DIALECTS.get(version)
+        if dialect is None or not dialect.stateless:
+            raise UnsupportedRevision(version, list(DIALECTS))
+        self._terms, self._said = dialect.lift_terms(request), said
+        return self._terms
+
+
+def _same(one: Any, other: Any) -> bool:
+    # As JSON: to Python true equals 1, and a request that is refused for the one would pass for the other.
+    if type(one) is not type(other):
+        return False
+    if type(one) is dict:
+        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+    if type(one) is list:
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def fallback(failure: MCPError) -> str | None:
+    """For a client whose probe has failed: the revision to shake hands in, or None if the server is a modern one.
+
+    Whatever a modern server would not say means an older one (C26-136, C26-137), and so does a modern one's list in
+    which there is only that.
+    """
+    if not isinstance(failure, RequestFailed) or failure.code not in _MODERN_ERRORS:
+        return LATEST_HANDSHAKE.revision
+    data = failure.data
+    supported = data.get("supported") if failure.code == UNSUPPORTED_VERSION and isinstance(data, dict) else None
+    return next((one for one in HANDSHAKE if one in supported), None) if isinstance(supported, list) else None
+
+
+def offers(failure: RequestFailed, revision: str) -> bool:
+    """Whether a server that refuses a revision lists this one among those it speaks."""
+    data = failure.data
+    if failure.code != UNSUPPORTED_VERSION or not isinstance(data, dict):
+        return False
+    supported = data.get("supported")
+    return isinstance(supported, list) and revision in supported

@@ -13,39 +13,56 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from .._unset import JSON, UNSET, JSONObject, ProgressToken, RequestId, TaskId, Unset
 from ..clock import timestamp
 from ..codec.messages import json_type
 from ..codec.shapes import ShapeCodec
 from ..errors import (
-    CapabilityMissing,
     InternalError,
-    InvalidCursor,
     InvalidParams,
-    InvalidRequest,
     InvalidShape,
-    LimitReached,
     LocalProtocolError,
     MethodNotFound,
     Refusal,
     RequestFailed,
-    RequestRejected,
     ResourceNotFound,
     TaskCancelled,
-    TaskRefusal,
     UrlElicitationRequired,
 )
 from ..tasks.model import Await, Call, Cancel, Get, List, Page, Raised, Returned, Stopped, TaskRecord, TaskWish
-from ..tasks.state import TaskState
 from ..wire import capabilities as caps
 from ..wire import v2025_11_25 as wire
-from ..wire.client_features import CreateMessageParams, ElicitFormParams, ElicitUrlParams
+from ..wire.client_features import ElicitFormParams
 from ..wire.jsonrpc import ErrorObject, Notification, Request
-from ..wire.server_features import CallToolResult, Prompt, Resource, ResourceTemplate, Tool
+from ..wire.server_features import (
+    CallToolResult,
+    ListPromptsResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    ListToolsResult,
+    Prompt,
+    ReadResourceResult,
+    Resource,
+    ResourceTemplate,
+    Tool,
+)
 from ..wire.tasks import Task
-from ._checks import check_requested_schema, check_tool_exchange
+from ._common import (
+    NUMBERS,
+    QUESTION_GATES,
+    SERVER_GATES,
+    announced,
+    check_asked,
+    check_elicitation,
+    check_sampling,
+    first_text,
+    lower_error,
+    missing,
+    only_if,
+    status_of,
+)
 from .base import (
     Capabilities,
     Dialect,
@@ -56,6 +73,7 @@ from .base import (
     Open,
     Ping,
     Progressed,
+    Report,
     Side,
     TaskChanged,
     Told,
@@ -65,35 +83,18 @@ from .base import (
 __all__ = ["HANDSHAKE", "V2024_11_05", "V2025_03_26", "V2025_06_18", "V2025_11_25", "HandshakeDialect"]
 
 _NUMBERS: Final[Mapping[type[Refusal], int]] = {
-    InvalidRequest: -32600,
-    MethodNotFound: -32601,
-    InvalidParams: -32602,
-    InvalidCursor: -32602,
-    TaskRefusal: -32602,
-    InternalError: -32603,
-    LimitReached: -32603,
-    TaskCancelled: -32603,
+    **NUMBERS,
     ResourceNotFound: -32002,
     UrlElicitationRequired: -32042,
-    RequestRejected: -1,
 }
 
 # What the other side must have announced before it may be sent a method: a path into its capabilities.
 _GATES: Final[Mapping[str, tuple[str, ...]]] = {
-    "tools/list": ("tools",),
-    "tools/call": ("tools",),
-    "resources/list": ("resources",),
-    "resources/templates/list": ("resources",),
-    "resources/read": ("resources",),
+    **SERVER_GATES,
+    **QUESTION_GATES,
     "resources/subscribe": ("resources", "subscribe"),
     "resources/unsubscribe": ("resources", "subscribe"),
-    "prompts/list": ("prompts",),
-    "prompts/get": ("prompts",),
-    "completion/complete": ("completions",),
     "logging/setLevel": ("logging",),
-    "sampling/createMessage": ("sampling",),
-    "elicitation/create": ("elicitation",),
-    "roots/list": ("roots",),
     "tasks/get": ("tasks",),
     "tasks/result": ("tasks",),
     "tasks/list": ("tasks", "list"),
@@ -111,8 +112,14 @@ _TASK_GATES: Final[Mapping[str, tuple[str, ...]]] = {
 _KNOWN: Final = frozenset(wire.REQUEST_PARAMS) | wire.NOTIFICATION_PARAMS.keys()
 _ANNOUNCED_WITH_TASKS: Final = frozenset({"tasks/list", "tasks/cancel"})  # the others need no announcement (T25-014)
 
+# Fields that came later, with the next era.
+_SINCE_2026_07_28: Final[Mapping[type, Collection[str]]] = dict.fromkeys(
+    (ListToolsResult, ListPromptsResult, ListResourcesResult, ListResourceTemplatesResult, ReadResourceResult),
+    ("ttl_ms", "cache_scope"),
+)
 # Fields that came later. Older peers would ignore most of them, but strict ones exist.
 _SINCE_2025_11_25: Final[Mapping[type, Collection[str]]] = {
+    **_SINCE_2026_07_28,
     Tool: ("execution", "icons"),
     Resource: ("icons",),
     ResourceTemplate: ("icons",),
@@ -152,9 +159,6 @@ class HandshakeDialect(Dialect):
     @cached_property
     def _codec(self) -> ShapeCodec:  # made when it is first needed: most processes speak one revision
         return ShapeCodec(renames=wire.RENAMES, omit=self._omit, narrow=wire.NARROWED)
-
-    def __repr__(self) -> str:
-        return f"<HandshakeDialect {self.revision}>"
 
     # --- lifting --------------------------------------------------------------------------------------------------
 
@@ -214,7 +218,7 @@ class HandshakeDialect(Dialect):
                 total = None if said.total is UNSET else said.total
                 return Progressed(said.progress_token, said.progress, total, said.message or None)
             case "notifications/tasks/status":
-                return TaskChanged(said)
+                return TaskChanged(Report(said))
             case "notifications/initialized":
                 return Initialized()
         return Told(method, said)
@@ -234,7 +238,10 @@ class HandshakeDialect(Dialect):
         immediate = meta.get(wire.MODEL_IMMEDIATE_RESPONSE) if isinstance(meta, dict) else None
         return immediate if isinstance(immediate, str) else None
 
-    def lift_task(self, result: JSONObject) -> Task:
+    def lift_task(self, result: JSONObject) -> Report:
+        return Report(self.lift_cancelled(result))
+
+    def lift_cancelled(self, result: JSONObject) -> Task:
         return self._codec.lift(_with_ttl(result), Task, "$.result")
 
     def lift_tasks(self, result: JSONObject) -> tuple[list[Task], str | None]:
@@ -242,6 +249,14 @@ class HandshakeDialect(Dialect):
             result = {**result, "tasks": [_with_ttl(task) for task in tasks]}
         page = self._codec.lift(result, wire.ListTasksResult, "$.result")
         return page.tasks, None if page.next_cursor is UNSET else page.next_cursor
+
+    def lift_answer(self, result: JSONObject) -> JSONObject:
+        meta = result.get("_meta")
+        if not isinstance(meta, dict) or wire.RELATED_TASK not in meta:
+            return result
+        rest = {name: value for name, value in meta.items() if name != wire.RELATED_TASK}
+        bare = {name: value for name, value in result.items() if name != "_meta"}
+        return {**bare, "_meta": rest} if rest else bare
 
     def lift_outcome(self, result: JSONObject) -> JSONObject:
         return result
@@ -276,18 +291,19 @@ class HandshakeDialect(Dialect):
         ttl_ms: int | Unset | None = UNSET,
         token: ProgressToken | None = None,
         related: TaskId | None = None,
+        stamp: JSONObject | None = None,
     ) -> JSONObject | Unset:
-        if ttl_ms is UNSET and token is None and related is None:
+        if ttl_ms is UNSET and token is None and related is None and not stamp:
             if params is None:
                 return UNSET
             return params if type(params) is dict else self._codec.lower(params)
         wired: JSONObject = {}
-        if params is not None:
+        if params is not None and params is not UNSET:
             wired.update(params if type(params) is dict else self._codec.lower(params))
         if ttl_ms is not UNSET:
             wired["task"] = {} if ttl_ms is None else {"ttl": ttl_ms}
-        if token is not None or related is not None:
-            meta = dict(wired.get("_meta") or {})
+        if token is not None or related is not None or stamp:
+            meta = {**(stamp or {}), **(wired.get("_meta") or {})}
             if token is not None:
                 meta["progressToken"] = token
             if related is not None:
@@ -311,14 +327,9 @@ class HandshakeDialect(Dialect):
         return wired if related is None else _related(wired, related)
 
     def lower_error(self, error: Refusal | RequestFailed) -> ErrorObject:
-        if isinstance(error, RequestFailed):
-            return ErrorObject(error.code, error.message, error.data)
-        for kind in type(error).__mro__:
-            if (number := _NUMBERS.get(kind)) is not None:
-                if number == -32042 and not self._has_tasks:
-                    number = -32603  # that number came with URL mode, in the same revision as tasks
-                return ErrorObject(number, error.message, error.data)
-        return ErrorObject(-32603, error.message, error.data)
+        if isinstance(error, UrlElicitationRequired) and not self._has_tasks:
+            error = InternalError(error.message, error.data)  # its number came with URL mode, in the revision of tasks
+        return lower_error(error, _NUMBERS)
 
     def lower_created(self, record: TaskRecord, immediate: str | None) -> JSONObject:
         meta: JSONObject = {wire.RELATED_TASK: {"taskId": record.id}}
@@ -358,7 +369,7 @@ class HandshakeDialect(Dialect):
                 raise TaskCancelled(record.id, reason)
         raise InternalError(f"Task {record.id} has no outcome")
 
-    def task_notification(self, record: TaskRecord) -> Notification:
+    def task_notification(self, record: TaskRecord, subscription: RequestId | None = None) -> Notification:
         return Notification("notifications/tasks/status", self.lower_task(record))
 
     def progress_notification(
@@ -400,33 +411,33 @@ class HandshakeDialect(Dialect):
         if side is Side.CLIENT:
             url: JSONObject | Unset = {} if offers.elicit_url and self._has_tasks else UNSET
             return caps.ClientCapabilities(
-                sampling=_if(
+                sampling=only_if(
                     "sampling/createMessage" in has,
                     caps.SamplingCapability(
                         tools={} if offers.sampling_tools and self._has_tasks else UNSET,
                         context={} if offers.sampling_context and self._has_tasks else UNSET,
                     ),
                 ),
-                elicitation=_if(
+                elicitation=only_if(
                     "elicitation/create" in has,
                     caps.ElicitationCapability(form={} if offers.elicit_form and self._has_tasks else UNSET, url=url),
                 ),
-                roots=_if("roots/list" in has, caps.RootsCapability(list_changed=True)),
+                roots=only_if("roots/list" in has, caps.RootsCapability(list_changed=True)),
                 tasks=tasks,
                 experimental=offers.experimental,
             )
         changes = True  # a handler table may be added to at any time, and says so to whoever is connected
         return caps.ServerCapabilities(
-            tools=_if("tools/call" in has, caps.ToolsCapability(list_changed=changes)),
-            resources=_if(
+            tools=only_if("tools/call" in has, caps.ToolsCapability(list_changed=changes)),
+            resources=only_if(
                 "resources/read" in has,
                 caps.ResourcesCapability(
                     subscribe=True if "resources/subscribe" in has else UNSET, list_changed=changes
                 ),
             ),
-            prompts=_if("prompts/get" in has, caps.PromptsCapability(list_changed=changes)),
-            completions=_if("completion/complete" in has and self.revision != "2024-11-05", {}),
-            logging=_if("logging/setLevel" in has, {}),
+            prompts=only_if("prompts/get" in has, caps.PromptsCapability(list_changed=changes)),
+            completions=only_if("completion/complete" in has and self.revision != "2024-11-05", {}),
+            logging=only_if("logging/setLevel" in has, {}),
             tasks=tasks,
             experimental=offers.experimental,
         )
@@ -441,12 +452,12 @@ class HandshakeDialect(Dialect):
         if not can:
             return UNSET
         return caps.TasksCapability(
-            list=_if(offers.list_tasks, {}),
+            list=only_if(offers.list_tasks, {}),
             cancel={},
             requests=caps.TaskRequestsCapability(
-                tools=_if("tools/call" in can, caps.TaskToolsCapability(call={})),
-                sampling=_if("sampling/createMessage" in can, caps.TaskSamplingCapability(create_message={})),
-                elicitation=_if("elicitation/create" in can, caps.TaskElicitationCapability(create={})),
+                tools=only_if("tools/call" in can, caps.TaskToolsCapability(call={})),
+                sampling=only_if("sampling/createMessage" in can, caps.TaskSamplingCapability(create_message={})),
+                elicitation=only_if("elicitation/create" in can, caps.TaskElicitationCapability(create={})),
             ),
         )
 
@@ -457,51 +468,26 @@ class HandshakeDialect(Dialect):
                 raise LocalProtocolError(f"{method} does not go to a {receiver.value} in revision {self.revision}")
             return
         gate = _GATES.get(method)
-        if gate is not None and not _announced(theirs, gate) and not self._always(method):
-            _missing(method, receiver, gate)
+        if gate is not None and not announced(theirs, gate) and not self._always(method):
+            missing(method, receiver, gate)
         if as_task:
             gate = _TASK_GATES.get(method)
             if gate is None or not self._has_tasks:
                 raise LocalProtocolError(f"{method} cannot be a task in revision {self.revision}")
-            if not _announced(theirs, gate):
-                _missing(f"{method} as a task", receiver, gate)
+            if not announced(theirs, gate):
+                missing(f"{method} as a task", receiver, gate)
         if method == "sampling/createMessage":
-            self._require_sampling(self._ours(method, params), theirs)
+            check_sampling(self._ours(method, params), theirs, gates_context=self._has_tasks)
         elif method == "elicitation/create":
-            self._require_elicitation(self._ours(method, params), theirs)
+            check_elicitation(self._ours(method, params), theirs)
 
     def takes_tasks(self, method: str, theirs: Capabilities) -> bool:
         gate = _TASK_GATES.get(method)
-        return self._has_tasks and gate is not None and _announced(theirs, gate)
+        return self._has_tasks and gate is not None and announced(theirs, gate)
 
     def _always(self, method: str) -> bool:
         # The oldest revision has completion but no capability to announce it by.
         return method == "completion/complete" and self.revision == "2024-11-05"
-
-    def _require_sampling(self, asked: CreateMessageParams, theirs: Capabilities) -> None:
-        if (asked.tools is not UNSET or asked.tool_choice is not UNSET) and not _announced(
-            theirs, ("sampling", "tools")
-        ):
-            _missing("sampling with tools", Side.CLIENT, ("sampling", "tools"))
-        wants_context = asked.include_context in ("thisServer", "allServers") and self._has_tasks
-        if wants_context and not _announced(theirs, ("sampling", "context")):
-            _missing("sampling with context", Side.CLIENT, ("sampling", "context"))  # C25-273
-        try:
-            check_tool_exchange(asked.messages)
-        except InvalidShape as wrong:
-            raise LocalProtocolError(str(wrong)) from None
-
-    def _require_elicitation(self, asked: ElicitFormParams | ElicitUrlParams, theirs: Capabilities) -> None:
-        if isinstance(asked, ElicitUrlParams):
-            if not _announced(theirs, ("elicitation", "url")):
-                _missing("elicitation in URL mode", Side.CLIENT, ("elicitation", "url"))
-            return
-        if not _takes_forms(theirs):
-            _missing("elicitation in form mode", Side.CLIENT, ("elicitation", "form"))
-        try:
-            check_requested_schema(asked.requested_schema)
-        except InvalidShape as wrong:
-            raise LocalProtocolError(str(wrong)) from None
 
     def _ours(self, method: str, params: Any) -> Any:
         if type(params) is not dict:
@@ -512,48 +498,25 @@ class HandshakeDialect(Dialect):
             raise LocalProtocolError(str(wrong)) from None
 
     def check_asked(self, call: Call, ours: Capabilities) -> None:
-        if call.method == "sampling/createMessage":
-            if ("tools" in call.params or "toolChoice" in call.params) and not _announced(ours, ("sampling", "tools")):
-                raise InvalidParams("$.params.tools: sampling.tools has not been announced")
-            try:
-                check_tool_exchange(self.lift_params(call.method, call.params).messages)
-            except InvalidShape as wrong:
-                raise InvalidParams(str(wrong)) from None
-        elif call.method == "elicitation/create":
-            url = call.params.get("mode") == "url"
-            if not (_announced(ours, ("elicitation", "url")) if url else _takes_forms(ours)):
-                raise InvalidParams(f"$.params.mode: {'url' if url else 'form'} mode has not been announced")
+        check_asked(call.method, call.params, lambda: self.lift_params(call.method, call.params), ours)
+
+    def check_question(self, method: str, params: JSONObject, theirs: Capabilities, side: Side) -> None:
+        self.require(method, params, theirs, side)
 
 
 def _status(record: TaskRecord) -> tuple[str, str | None]:
-    match record.state:
-        case TaskState.WORKING:
-            return "working", record.message
-        case TaskState.INPUT_REQUIRED:
-            return "input_required", record.message
-        case TaskState.RAISED:
-            return "failed", record.message
-        case TaskState.STOPPED:
-            return "cancelled", record.message
     if (
         record.method == "tools/call"
         and isinstance(record.outcome, Returned)
         and record.outcome.result.get("isError") is True
     ):
-        return "failed", _first_text(record.outcome.result) or record.message  # T25-125, T25-129
-    return "completed", record.message
+        return "failed", first_text(record.outcome.result) or record.message  # T25-125, T25-129
+    return status_of(record), record.message
 
 
 def _with_ttl(task: Any) -> Any:
     # Receivers of released SDKs leave out a ttl that is null; what they mean is plain (T25-084).
     return {**task, "ttl": None} if isinstance(task, dict) and "ttl" not in task else task
-
-
-def _first_text(result: JSONObject) -> str | None:
-    for block in result.get("content") or ():
-        if isinstance(block, dict) and block.get("type") == "text":
-            return str(block.get("text"))[:500]
-    return None
 
 
 def _related_to(meta: JSONObject) -> TaskId | None:
@@ -566,30 +529,7 @@ def _related(members: JSONObject, id: TaskId) -> JSONObject:
     return {**members, "_meta": {**(members.get("_meta") or {}), wire.RELATED_TASK: {"taskId": id}}}
 
 
-def _announced(capabilities: Any, path: tuple[str, ...]) -> bool:
-    for name in path:
-        capabilities = getattr(capabilities, name, UNSET)
-        if capabilities is UNSET or capabilities is False:
-            return False
-    return True
-
-
-def _takes_forms(theirs: Capabilities) -> bool:
-    # An empty object means forms only (C25-301).
-    return _announced(theirs, ("elicitation", "form")) or (
-        _announced(theirs, ("elicitation",)) and not _announced(theirs, ("elicitation", "url"))
-    )
-
-
-def _missing(what: str, receiver: Side, gate: tuple[str, ...]) -> NoReturn:
-    raise CapabilityMissing(f"{what}: the {receiver.value} has not announced {'.'.join(gate)}")
-
-
-def _if(condition: bool, value: Any) -> Any:
-    return value if condition else UNSET
-
-
-V2025_11_25: Final = HandshakeDialect("2025-11-25", {})
+V2025_11_25: Final = HandshakeDialect("2025-11-25", _SINCE_2026_07_28)
 V2025_06_18: Final = HandshakeDialect("2025-06-18", _SINCE_2025_11_25)
 V2025_03_26: Final = HandshakeDialect("2025-03-26", _SINCE_2025_06_18)
 V2024_11_05: Final = HandshakeDialect("2024-11-05", _SINCE_2025_06_18)

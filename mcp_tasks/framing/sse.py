@@ -33,8 +33,10 @@ class Event(Shape):
     type: bytes = b"message"
 
 
-def encode_event(data: bytes | bytearray, id: str) -> bytes:
-    """An event with an id. `data` has no line break in it, as JSON need not have; it may be empty."""
+def encode_event(data: bytes | bytearray, id: str | None = None) -> bytes:
+    """An event, with an id where it can be come back to. `data` has no line break in it; it may be empty."""
+    if id is None:
+        return b"data: " + data + b"\n\n"
     return b"id: " + id.encode() + b"\ndata: " + data + b"\n\n"
 
 

@@ -14,9 +14,10 @@ from .._shape import Shape
 from ..errors import MCPError
 from ..wire.jsonrpc import ErrorObject, ErrorResponse, Notification, Request
 
-__all__ = ["Answered", "Dropped", "Event", "Failed", "Lost", "Refused"]
+__all__ = ["Answered", "Dropped", "Event", "Failed", "Left", "Lost", "Refused"]
 
 C = TypeVar("C")
+S = TypeVar("S")
 
 
 @define(eq=False, repr=False)
@@ -45,6 +46,13 @@ class Lost(Shape, Generic[C]):
 
 
 @define(eq=False, repr=False)
+class Left(Shape, Generic[S]):
+    """They no longer want the answer to a request of theirs; `by` is who was serving it, if anybody."""
+
+    by: S | None
+
+
+@define(eq=False, repr=False)
 class Refused(Shape):
     """A message was not accepted, and this is the answer to it."""
 
@@ -62,4 +70,4 @@ class Dropped(Shape):
     late: bool = False
 
 
-Event: TypeAlias = "Request | Notification | Answered[C] | Failed[C] | Lost[C] | Refused | Dropped"
+Event: TypeAlias = "Request | Notification | Answered[C] | Failed[C] | Lost[C] | Left[S] | Refused | Dropped"

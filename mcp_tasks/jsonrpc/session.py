@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import Final, Generic, TypeVar
 
 from .._unset import RequestId
-from ..abc import Inbound, Unanswered
+from ..abc import Gone, Inbound, Unanswered
 from ..errors import ConnectionClosed
 from ..wire.jsonrpc import ErrorObject, ErrorResponse, Malformed, Notification, Request, Response
-from .events import Answered, Dropped, Event, Failed, Lost, Refused
+from .events import Answered, Dropped, Event, Failed, Left, Lost, Refused
 
 __all__ = ["Session"]
 
@@ -78,7 +78,7 @@ class Session(Generic[C, S]):
         """The other side no longer wants an answer; returns who was serving it, if anybody (C25-171, C25-172)."""
         return self.served.pop(id, None)
 
-    def receive(self, message: Inbound) -> Event[C]:
+    def receive(self, message: Inbound) -> Event[C, S]:
         """Take in one message."""
         if isinstance(message, Request):
             if message.id in self.served:
@@ -102,6 +102,8 @@ class Session(Generic[C, S]):
             return Failed(call, message.error)
         if isinstance(message, Malformed):
             return self._malformed(message)
+        if isinstance(message, Gone):
+            return Left(self.abandon(message.id))
         return self._unanswered(message)
 
     def close(self) -> tuple[list[C], list[S]]:
@@ -118,13 +120,13 @@ class Session(Generic[C, S]):
             return Dropped(f"{what} {id!r}, which is over", late=True)
         return Dropped(f"{what} {id!r}, which is no request of ours")
 
-    def _unanswered(self, message: Unanswered) -> Event[C]:
+    def _unanswered(self, message: Unanswered) -> Event[C, S]:
         call = self.calls.pop(message.id, None)
         if call is None:
             return Dropped(f"request {message.id!r} is lost, and over: {message.failure}", late=True)
         return Lost(call, message.failure)
 
-    def _malformed(self, message: Malformed) -> Event[C]:
+    def _malformed(self, message: Malformed) -> Event[C, S]:
         if message.answerable:
             # An id that is being served belongs to the request that came first.
             id = None if message.id in self.served else message.id

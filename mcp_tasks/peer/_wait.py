@@ -8,9 +8,9 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import trio
 from attrs import frozen
@@ -20,7 +20,7 @@ from .._shape import Shape
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-__all__ = ["Bell", "OnProgress", "Progress", "ProgressInbox", "SharedBell", "servants"]
+__all__ = ["Bell", "OnProgress", "Progress", "ProgressInbox", "SharedBell", "gather", "servants"]
 
 
 class Bell:
@@ -107,6 +107,33 @@ async def servants() -> AsyncIterator[trio.Nursery]:
     if ended is not None:
         failures = _failures(ended)
         raise failures[0] if len(failures) == 1 else ended
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+async def gather(jobs: Mapping[K, Callable[[], Awaitable[V]]]) -> dict[K, V]:
+    """Do several things side by side; what they return, by key. The first failure is raised as it is, and ends all."""
+    if len(jobs) == 1:
+        ((key, job),) = jobs.items()
+        return {key: await job()}
+    done: dict[K, V] = {}
+    failures: list[Exception] = []
+
+    async def do(key: K, job: Callable[[], Awaitable[V]]) -> None:
+        try:
+            done[key] = await job()
+        except Exception as failure:
+            failures.append(failure)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for key, job in jobs.items():
+            nursery.start_soon(do, key, job)
+    if failures:
+        raise failures[0]
+    return {key: done[key] for key in jobs}
 
 
 def _failures(error: BaseException) -> list[BaseException]:

@@ -20,6 +20,7 @@ from .._unset import UNSET, JSONObject, ProgressToken, RequestId, TaskId, Unset
 from ..dialects.base import Progressed
 from ..errors import ConnectionClosed, MCPError, RemoteProtocolError, RequestFailed
 from ..jsonrpc.events import Answered, Failed, Lost
+from ..trace import current_trace, tracing
 from ..wire.jsonrpc import Request
 from ._wait import Bell, OnProgress, Progress, ProgressInbox
 
@@ -54,7 +55,16 @@ class Caller:
         # Requests for tasks that were taken back: should one be answered all the same, its task is ours to cancel.
         self._orphans: OrderedDict[RequestId, Callable[[JSONObject], None]] = OrderedDict()
 
-    async def call(
+    async def call(self, method: str, params: Any = None, **options: Any) -> JSONObject:
+        """Send a request and wait for its result; `send` says with what options, and what is raised."""
+        calling = self._connection.peer.calling
+        if calling is None:
+            return await self.send(method, params, **options)
+        wired = self._connection.dialect.lower_call(params)
+        with calling(method, wired if isinstance(wired, dict) else {}) as trace, tracing(trace):
+            return await self.send(method, params, **options)
+
+    async def send(
         self,
         method: str,
         params: Any = None,
@@ -81,7 +91,10 @@ class Caller:
         if on_mint is not None:
             on_mint(id)
         token = id if inbox is not None else None
-        wired = connection.dialect.lower_call(params, ttl_ms=ttl_ms, token=token, related=related_task)
+        stamp = {**connection.stamp, **trace} if (trace := current_trace()) else connection.stamp
+        if stamp and type(params) is dict and params.get("_meta"):
+            stamp = {**stamp, **params["_meta"]}  # whoever speaks for somebody else says so in the request itself
+        wired = connection.dialect.lower_call(params, ttl_ms=ttl_ms, token=token, related=related_task, stamp=stamp)
         session.called(id, pending)
         try:
             connection.post(Request(id, method, wired), related_to)

@@ -2,11 +2,9 @@
 
 A connection has no client end and no server end of its own: it reads messages, hands answers to the `Caller` and
 requests to the `Service`, and writes what both queue. One task reads and one writes, in a nursery that ends with the
-connection. Closing is decided in one place, `_end`: it fails every pending call and stops every handler at once.
+connection. Closing is decided in one place, `end`: it fails every pending call and stops every handler at once.
 
-Back-pressure: whoever sends waits while the other side leaves more than `backlog_bytes` unread. Requests, which cost
-answers, are then read slowly too, so that a peer that asks and never reads costs little; but not while we wait for
-answers ourselves, since they lie behind requests. Two peers that both send much thus cannot block each other.
+Writing, and what keeps a peer that never reads from costing much, is in `writing`; how it begins is in `opening`.
 
 Spec: basic/lifecycle, basic/utilities.
 """
@@ -14,7 +12,7 @@ Spec: basic/lifecycle, basic/utilities.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,40 +24,37 @@ from .._workers import Workers
 from ..abc import Inbound, Transport
 from ..codec.messages import MessageCodec
 from ..dialects.base import (
+    Acknowledged,
     Capabilities,
     Dialect,
     Initialized,
     Offers,
-    Open,
     Progressed,
     Side,
     TaskChanged,
+    Terms,
     Told,
+    Topics,
     Withdrawn,
 )
-from ..dialects.select import LATEST_HANDSHAKE, accept, negotiate
-from ..dialects.v2025_11_25 import HANDSHAKE
-from ..errors import (
-    ConnectionClosed,
-    InvalidRequest,
-    InvalidShape,
-    LocalProtocolError,
-    RemoteProtocolError,
-)
-from ..jsonrpc.events import Answered, Failed, Lost, Refused
+from ..dialects.select import DIALECTS, LATEST, LATEST_HANDSHAKE
+from ..errors import ConnectionClosed, InvalidShape, LocalProtocolError, MCPError, RemoteProtocolError
+from ..jsonrpc.events import Answered, Failed, Left, Lost, Refused
 from ..jsonrpc.session import Session
-from ..limits import Limits
-from ..wire.capabilities import ClientCapabilities, Implementation, InitializeParams, InitializeResult
-from ..wire.jsonrpc import Message, Notification, Request, Response
+from ..wire.capabilities import ClientCapabilities, Implementation
+from ..wire.jsonrpc import Notification, Request, Response
 from ..wire.tasks import Task
 from ..wire.utilities import LEVELS, LoggingLevel
 from ._wait import Bell, OnProgress
+from .cache import ResultCache
 from .calls import Caller, Pending
-from .handles import SavedTask, TaskHandle
+from .conversation import Listening, StandingTopics, ask_and_answer
+from .handles import CANCEL_SECONDS, SavedTask, TaskHandle
 from .links import look_again
 from .notices import Notices
 from .service import Served, Service
 from .verbs import Verbs
+from .writing import Writing
 
 if TYPE_CHECKING:
     from .peer import Peer
@@ -68,13 +63,12 @@ __all__ = ["Connection"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
-_PAUSE_SECONDS = 1.0  # how long reading may pause before it looks again
 _FORGET_SECONDS = 5.0  # how long closing waits for the store
 _FLUSH_SECONDS = 1.0  # how long closing waits for the other side to read what is queued
 _GRACE_SECONDS = 1.0  # how long handlers may go on when the other side has stopped sending
 
 
-class Connection(Verbs):
+class Connection(Writing, Verbs):
     """A peer's end of one connection; from `Peer.connect`, or `Context.connection` in a handler.
 
     The typed verbs are in `Verbs`. Everything that sends raises `ConnectionClosed` once the connection has ended.
@@ -91,58 +85,75 @@ class Connection(Verbs):
         transient: bool,
         identified: bool,
     ) -> None:
-        super().__init__()
+        Verbs.__init__(self)
+        Writing.__init__(self, transport, limits=peer.limits, nursery=nursery)
         self.peer = peer
         self.side = side
         self.principal = principal
         """Whom we take the other side to be, as the owner of tasks."""
         self.identified = identified
         """Whether that tells requestors apart, so that tasks may be listed."""
-        self.limits: Limits = peer.limits
-        self.nursery = nursery
         self.session: Session[Pending, Served] = Session()
-        self.dialect: Dialect = LATEST_HANDSHAKE
-        """What is spoken; the newest revision until the handshake says otherwise."""
-        self.opened = False
-        """Whether the handshake has been answered."""
+        stands_alone = transport.revision is not None
+        self.terms = Terms(dialect=DIALECTS[transport.revision] if transport.revision is not None else LATEST_HANDSHAKE)
+        """What is spoken and what the other side has announced; as a server, in what belongs to the session."""
+        self.stamp: JSONObject = {}
+        """What each request of ours says of us."""
+        self.opened = stands_alone
+        """Whether it has been settled what is spoken."""
         self.capabilities: Capabilities = ClientCapabilities()
         """What we have announced."""
         self.task_methods: AbstractSet[str] = frozenset()
         """The methods for which we have announced tasks."""
-        self.their_capabilities: Capabilities = ClientCapabilities()
-        """What the other side has announced."""
-        self.their_info: Implementation | None = None
-        """Who the other side says it is."""
         self.instructions: str | None = None
         """What the server tells the model about itself."""
         self.handles: dict[str, TaskHandle] = {}
+        self.listenings: dict[RequestId, Listening] = {}
+        """Our subscriptions, by the requests that keep them open."""
+        self.cache = ResultCache(
+            entries=self.limits.cached_results, size_bytes=self.limits.cached_bytes, now=trio.current_time
+        )
         self.subscriptions: set[str] = set()
         self.caller = Caller(self)
         self._transient = transient
-        self.transport = transport
-        """What carries the messages; ours, and closed with the connection."""
         self.workers = Workers(nursery, write_now=self.write_now)
         """Who does what the other side asks for."""
-        self._service = Service(self)
+        self.service = Service(self)
         self._keeps_time = False
         self._ready = trio.Event()
+        if stands_alone:
+            self._ready.set()
         self._ended = trio.Event()
         self._why = "the connection is closed"
         self._closing = False
         self.half_closed = False
         """Whether the other side has stopped sending: it may still read answers, and gives none."""
         self._idle = Bell()
-        self._dirty = Bell()
-        self._drained = trio.lowlevel.ParkingLot()
+        self.standing = StandingTopics(self)
         self._notices = Notices(self)
         self.log_level: LoggingLevel = "info"
-        """From which level on log messages are sent."""
+        """From which level on log messages are sent in a session."""
 
     def __repr__(self) -> str:
         other = "?" if self.their_info is None else self.their_info.name
         return f"<Connection as {self.side.value} to {other!r}, {self.dialect.revision}>"
 
     # --- its life -------------------------------------------------------------------------------------------------
+
+    @property
+    def dialect(self) -> Dialect:
+        """What is spoken."""
+        return self.terms.dialect
+
+    @property
+    def their_capabilities(self) -> Capabilities:
+        """What the other side has announced."""
+        return self.terms.capabilities
+
+    @property
+    def their_info(self) -> Implementation | None:
+        """Who the other side says it is."""
+        return self.terms.info
 
     @property
     def closed(self) -> bool:
@@ -170,75 +181,51 @@ class Connection(Verbs):
 
     async def run(self) -> None:
         """Read and write until the connection ends. Returns then; raises nothing of the other side's doing."""
-        self.nursery.start_soon(self._write)
+        self.nursery.start_soon(self.write)
         self.nursery.start_soon(self._notices.run)
         self.transport.push_to(self._take)
         self.transport.renewed = self._renewed
         self.transport.cut = partial(look_again, self)
+        self.transport.closing = self.finish_telling
         try:
             while not self.closed:
                 batch = await self.transport.receive()
                 for message in batch:
                     self._take(message)
-                if self.crowded() and any(isinstance(message, Request) for message in batch):
-                    await self._pause()
+                if self.crowded() and any(isinstance(message, Request) for message in batch) and not self.session.calls:
+                    await self.pause()
         except ConnectionClosed as closed:
             self._why = str(closed)
         await self._finish()
 
-    async def handshake(self, revision: str) -> None:
-        """As a client, open the connection. Raises `RequestFailed`, `RemoteProtocolError`, `ConnectionClosed`."""
-        if revision not in HANDSHAKE:
-            raise LocalProtocolError(f"{revision!r} is no revision to shake hands in: {', '.join(HANDSHAKE)}")
-        self.dialect = HANDSHAKE[revision]
-        self._announce()
-        assert isinstance(self.capabilities, ClientCapabilities)
-        opening = InitializeParams(
-            protocol_version=revision, capabilities=self.capabilities, client_info=self.peer.info
-        )
-        result = await self.caller.call("initialize", opening, cancellable=False)
-        try:
-            answer: InitializeResult = self.dialect.lift_result("initialize", result)
-        except InvalidShape as wrong:
-            raise RemoteProtocolError(f"initialize: {wrong}") from None
-        self.dialect = accept(answer.protocol_version)
-        # What was announced stands, but the revision they chose may not have all of it.
-        self.task_methods &= self.dialect.announced_tasks(self._offers(), self.side)
-        self.their_capabilities = answer.capabilities
-        self.their_info = answer.server_info
-        self.instructions = None if answer.instructions is UNSET else answer.instructions
+    def offers(self) -> Offers:
+        """What we can do for the other side."""
+        return self.peer.table.offers(list_tasks=self.identified)
+
+    def announce_ourselves(self) -> None:
+        """Settle what we announce, now that it is clear in which revision."""
+        offers = self.offers()
+        self.capabilities = self.dialect.capabilities(offers, self.side)
+        self.task_methods = self.dialect.announced_tasks(offers, self.side)
+        self.restamp()
+
+    def restamp(self, log_level: str | None = None) -> None:
+        """Settle what each request of ours says of us."""
+        if self.side is Side.CLIENT:
+            self.stamp = self.dialect.lower_stamp(self.capabilities, self.peer.info, log_level=log_level)
+
+    def ready(self) -> None:
+        """It is settled, as a client, what is spoken: requests may go out."""
         self.opened = True
         self.transport.speaks(self.dialect.revision)
         self._ready.set()
-        await self.notify("notifications/initialized")
 
-    def open(self, asked: Open) -> JSONObject:
-        """As a server, answer the handshake. Raises `InvalidRequest` for a second one."""
-        if self.opened or self.side is Side.CLIENT:
-            raise InvalidRequest("initialize: the connection has been initialized")
-        self.dialect = negotiate(asked.revision)
-        self.their_capabilities = asked.capabilities
-        self.their_info = asked.info
-        self._announce()
-        self.opened = True
-        self.transport.speaks(self.dialect.revision)
-        return self.dialect.lower_result(
-            "initialize",
-            InitializeResult(
-                protocol_version=self.dialect.revision,
-                capabilities=self.capabilities,  # type: ignore[arg-type]
-                server_info=self.peer.info,
-                instructions=UNSET if self.peer.instructions is None else self.peer.instructions,
-            ),
-        )
-
-    def _offers(self) -> Offers:
-        return self.peer.table.offers(list_tasks=self.identified)
-
-    def _announce(self) -> None:
-        offers = self._offers()
-        self.capabilities = self.dialect.capabilities(offers, self.side)
-        self.task_methods = self.dialect.announced_tasks(offers, self.side)
+    def signature(self, terms: Terms) -> JSONObject | None:
+        """Who we are, as each result says it."""
+        signature = self.peer.signature
+        if signature is None:
+            signature = self.peer.signature = terms.dialect.lower_info(self.peer.info)
+        return signature
 
     def _renewed(self) -> None:
         self.forget_tools()
@@ -270,18 +257,28 @@ class Connection(Verbs):
             await self._ended.wait()
             return
         self._closing = True
-        self._end(why)
+        self.finish_telling()
+        self.end(why)
         with trio.CancelScope(shield=True):
             try:
                 if self._transient:
                     await self._forget_tasks()
                 with trio.move_on_after(_FLUSH_SECONDS):
-                    await self._flush_rest()
+                    await self.flush_rest()
             finally:
                 try:
                     await self.transport.aclose()
                 finally:
                     self._ended.set()
+
+    def finish_telling(self) -> None:
+        """End what others listen to on this connection, and say so."""
+        for subscription in [one for one in self.peer.subscriptions if one.connection is self]:
+            self.peer.subscriptions.discard(subscription)
+            try:
+                self.service.finish(subscription)
+            except ConnectionClosed:
+                return
 
     async def _forget_tasks(self) -> None:
         try:
@@ -290,16 +287,8 @@ class Connection(Verbs):
         except Exception:
             logger.exception("%r: its tasks could not be forgotten", self)
 
-    async def _flush_rest(self) -> None:
-        while self.transport.backlog:
-            try:
-                await self.transport.flush()
-            except trio.BusyResourceError:
-                await self._drained.park()  # the writer is at it
-            except ConnectionClosed:
-                return
-
-    def _end(self, why: str) -> None:
+    def end(self, why: str) -> None:
+        """Fail every call, and stop every handler; closing follows."""
         if self.closed:
             return
         self._why = why
@@ -307,8 +296,7 @@ class Connection(Verbs):
         self.caller.lost(calls, why)
         for job in serving:
             job.cancel()
-        self._drained.unpark_all()
-        self._dirty.ring()
+        self.stop_writing()
         self._ready.set()
         self.peer.connections.discard(self)
 
@@ -317,63 +305,6 @@ class Connection(Verbs):
         self.session.calls.clear()
         self.caller.lost(calls, self._why)
 
-    # --- writing --------------------------------------------------------------------------------------------------
-
-    def crowded(self, related_to: RequestId | None = None) -> bool:
-        """Whether the other side has left so much unread that senders wait; on one stream, where there are several."""
-        return self.transport.backlog_of(related_to) > self.limits.backlog_bytes
-
-    def post(self, message: Message, related_to: RequestId | None = None, *, written: bool = True) -> None:
-        """Queue a message. Raises `ConnectionClosed`, and TypeError or ValueError for what is no JSON.
-
-        It is written soon, unless `written` is false: then whoever posts calls `write_now` or `write_soon`.
-        """
-        if self.session.closed:
-            raise ConnectionClosed(self._why)
-        self.transport.send(message, related_to=related_to)
-        if written:
-            self._dirty.ring()
-        if self.transport.backlog > self.limits.max_backlog_bytes:
-            logger.warning("%r: the other side does not read: %d bytes wait", self, self.transport.backlog)
-            self._end("the other side does not read")
-            self.nursery.start_soon(self.aclose)
-
-    def write_now(self) -> None:
-        """Write what is queued as far as that goes without waiting, and the rest soon."""
-        if self.transport.backlog and not self.transport.try_flush():
-            self._dirty.ring()
-
-    def write_soon(self) -> None:
-        """Have the writer write what is queued, once it runs."""
-        if self.transport.backlog:
-            self._dirty.ring()
-
-    async def drained(self, related_to: RequestId | None = None) -> None:
-        """Wait until the other side has read enough, or the connection has ended."""
-        if self.crowded(related_to):
-            self.write_soon()
-            while self.crowded(related_to) and not self.closed:
-                await self._drained.park()
-
-    async def _write(self) -> None:
-        try:
-            while not self.closed:
-                await self._dirty.wait()
-                while self.transport.backlog:
-                    try:
-                        await self.transport.flush()
-                    finally:
-                        self._drained.unpark_all()
-        except ConnectionClosed as closed:
-            await self.aclose(str(closed))
-        except trio.BusyResourceError:
-            pass  # whoever closes the connection is writing the rest
-
-    async def _pause(self) -> None:
-        if not self.session.calls:
-            with trio.move_on_after(_PAUSE_SECONDS):
-                await self._drained.park()
-
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _take(self, message: Inbound) -> None:
@@ -381,13 +312,16 @@ class Connection(Verbs):
             return
         event = self.session.receive(message)
         if isinstance(event, Request):
-            self._service.accept(event)
+            self.service.accept(event)
         elif isinstance(event, Answered):
             self.caller.answered(event)
         elif isinstance(event, Notification):
             self._take_notification(event)
         elif isinstance(event, (Failed, Lost)):
             self.caller.failed(event)
+        elif isinstance(event, Left):
+            if event.by is not None:
+                event.by.cancel()
         elif isinstance(event, Refused):
             logger.warning("%r: refused: %s", self, event.answer.error.message)
             self.post(event.answer)
@@ -406,30 +340,49 @@ class Connection(Verbs):
                 logger.debug("%r: ignored a %s", self, notification.method)
             case Progressed():
                 self.caller.progressed(notice)
+            case Withdrawn(id, reason) if id in self.listenings and self.side is Side.CLIENT:
+                self.listenings[id].ended(reason)
             case Withdrawn(id, reason):
                 job = self.session.abandon(id)
                 self.transport.leave(id)
                 if job is not None:
                     logger.debug("%r: request %r was cancelled: %s", self, id, reason)
                     job.cancel()
-            case TaskChanged(task):
-                if (handle := self.handles.get(task.task_id)) is not None:
+            case TaskChanged(report):
+                if (handle := self.handles.get(report.task.task_id)) is not None:
                     try:
-                        handle.pushed(task)
+                        handle.pushed(report)
                     except RemoteProtocolError as wrong:
                         logger.warning("%r: dropped a status: %s", self, wrong)
-                self._tell(Told(notification.method, task))
+                self._tell(Told(notification.method, report.task), notification)
+            case Acknowledged(topics):
+                if (listening := self._listening(notification)) is not None:
+                    listening.acknowledged(topics)
             case Initialized():
                 if self.opened:
                     self._ready.set()
-                self._tell(Told(notification.method, {}))
+                self._tell(Told(notification.method, {}), notification)
             case Told():
-                self._tell(notice)
+                self._tell(notice, notification)
 
-    def _tell(self, notice: Told) -> None:
-        if notice.method == "notifications/tools/list_changed":
-            self.forget_tools()
+    def _tell(self, notice: Told, notification: Notification) -> None:
+        self.outdated(notice.method, notification.params)
+        if (listening := self._listening(notification)) is not None:
+            listening.put(notice)
         self._notices.put(notice)
+
+    def _listening(self, notification: Notification) -> Listening | None:
+        id = self.dialect.subscription_of(notification.params) if self.listenings else None
+        return None if id is None else self.listenings.get(id)
+
+    def outdated(self, method: str, params: JSONObject | Unset = UNSET) -> None:
+        """What was kept of a list or a resource no longer holds, for this notification has come."""
+        if method == "notifications/tools/list_changed":
+            self.forget_tools()
+        for listed in _LISTS.get(method, ()):
+            self.cache.changed(listed)
+        if method == "notifications/resources/updated" and params is not UNSET:
+            self.cache.updated(str(params.get("uri")))
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
@@ -445,17 +398,24 @@ class Connection(Verbs):
     ) -> JSONObject:
         """Send a request and wait for its result, as JSON. `params` is a JSON object, a shape, or None.
 
-        `on_progress` is called in this task with each `Progress`. Raises `LocalProtocolError` or `CapabilityMissing`
-        before anything is sent, `RequestFailed` for an error, `RemoteProtocolError` for an answer that is none,
-        `ConnectionClosed`. Cancelled, it withdraws the request; how long to wait is up to trio's deadlines.
+        What a server of 2026-07-28 has to know first is answered by our own handlers, and a task it makes of the
+        request is followed to its end. `on_progress` is called in this task with each `Progress`. Raises
+        `LocalProtocolError` or `CapabilityMissing` before anything is sent, `RequestFailed` for an error,
+        `RemoteProtocolError` for an answer that is none, `ConnectionClosed`. Cancelled, it withdraws the request; how
+        long to wait is up to trio's deadlines.
         """
-        await self._may_ask()
+        await self.may_ask()
         self.dialect.require(method, params, self.their_capabilities, self.side)
+        if self.dialect.stateless:
+            return await ask_and_answer(self, method, params, on_progress=on_progress)
         return await self.caller.call(
             method, params, on_progress=on_progress, related_task=related_task, related_to=related_to, on_mint=on_mint
         )
 
-    async def _may_ask(self) -> None:
+    async def may_ask(self) -> None:
+        """Wait until requests can go out. Raises `ConnectionClosed`, and `LocalProtocolError` if they never can."""
+        if self.side is Side.SERVER and not self._ready.is_set() and self.service.stateless:
+            raise LocalProtocolError(f"a server asks nothing in revision {LATEST.revision}")
         if not self._ready.is_set():
             await self._ready.wait()
         if self.closed or self.half_closed:
@@ -471,7 +431,8 @@ class Connection(Verbs):
     ) -> TaskHandle:
         """Have a request run as a task: ``async with connection.start(...) as task``.
 
-        `ttl` is how many seconds the receiver is asked to keep the task, from its creation; None leaves it to them.
+        `ttl` is how many seconds the receiver is asked to keep the task, from its creation; None leaves it to them. In
+        2026-07-28 it is up to the server whether it becomes a task, and for how long that is kept.
         """
         if ttl is not None and not ttl >= 0:
             raise ValueError(f"ttl has to be seconds from 0 up, not {ttl!r}")
@@ -484,6 +445,29 @@ class Connection(Verbs):
         Entering raises `LocalProtocolError` if the other side is not the one that has the task.
         """
         return TaskHandle(self, saved.method, None, ttl_ms=None, on_progress=on_progress, resume=saved)
+
+    def listen(
+        self,
+        *,
+        tools: bool = False,
+        prompts: bool = False,
+        resources: bool = False,
+        uris: Iterable[str] = (),
+        tasks: Iterable[str] = (),
+    ) -> Listening:
+        """Be told of changes: ``async with connection.listen(tools=True) as listening``, then iterate over it.
+
+        The lists of tools, prompts and resources, resources by their `uris`, and tasks by their ids; what of that the
+        server will tell is in `Listening.topics`. For revision 2026-07-28; `LocalProtocolError` in any other.
+        """
+        topics = Topics(
+            tools=tools,
+            prompts=prompts,
+            resources=resources,
+            uris=frozenset(uris),
+            tasks=frozenset(TaskId(id) for id in tasks),
+        )
+        return Listening(self, topics)
 
     async def notify(self, method: str, params: Any = None) -> None:
         """Send a notification. Raises as `call` does before anything is sent."""
@@ -506,12 +490,6 @@ class Connection(Verbs):
         announced_by = self.capabilities if method in _OWN else self.their_capabilities
         self.dialect.require(method, params, announced_by, self.side)
 
-    def prepare(self, method: str, params: Any) -> JSONObject:
-        """The parameters as JSON, once it is clear that they may be sent. Raises as `call` does before it sends."""
-        self.dialect.require(method, params, self.their_capabilities, self.side)
-        lowered = self.dialect.lower_call(params)
-        return {} if isinstance(lowered, Unset) else lowered
-
     def lift_result(self, method: str, result: JSONObject) -> Any:
         """A result as the shape its method promises. Raises `RemoteProtocolError`."""
         try:
@@ -529,17 +507,44 @@ class Connection(Verbs):
         self, method: str, params: Any, *, ttl_ms: int | None, token: ProgressToken | None, orphaned: Any
     ) -> JSONObject:
         """Send a request that asks for a task; the raw result is returned."""
-        await self._may_ask()
+        await self.may_ask()
         self.dialect.require(method, params, self.their_capabilities, self.side, as_task=True)
         wired = self.dialect.lower_call(params, ttl_ms=ttl_ms, token=token)
         return await self.caller.call(method, wired, orphaned=orphaned)
 
-    def lift_created(self, result: JSONObject) -> Task | None:
+    def lift_created(self, method: str, result: JSONObject) -> Task | None:
         """The task that was made, if one was. Raises `RemoteProtocolError`."""
         try:
-            return self.dialect.lift_created(result)
+            task = self.dialect.lift_created(result)
         except InvalidShape as wrong:
             raise RemoteProtocolError(f"the new task: {wrong}") from None
+        if task is not None and self.dialect.stateless and method not in self.dialect.augmentable:
+            raise RemoteProtocolError(f"{method} cannot be answered with a task")  # X26-010
+        return task
+
+    def adopt(self, method: str, task: Task) -> TaskHandle:
+        """A handle for a task that has come as an answer."""
+        return TaskHandle(self, method, None, ttl_ms=None, on_progress=None, task=task)
+
+    def cancel_orphan(self, result: JSONObject) -> None:
+        """If a task was made of a request that nobody waits for any more, cancel it."""
+        try:
+            task = self.dialect.lift_created(result)
+        except MCPError:
+            return
+        if task is not None:
+            self.cancel_quietly(task.task_id)
+
+    def cancel_quietly(self, id: str) -> None:
+        """Have a task cancelled, without waiting for it."""
+        self.nursery.start_soon(self._cancel_quietly, id)
+
+    async def _cancel_quietly(self, id: str) -> None:
+        with trio.move_on_after(CANCEL_SECONDS):
+            try:
+                await self.ask_to_cancel(id)
+            except MCPError as failure:
+                logger.debug("task %s was not cancelled: %s", id, failure)
 
     def mint_token(self) -> ProgressToken:
         """A progress token that no request of ours uses."""
@@ -564,37 +569,28 @@ class Connection(Verbs):
         """Check that a value can be sent. Raises TypeError, ValueError or RecursionError."""
         _CODEC.encode(Response(0, value))
 
-    async def send_progress(
-        self,
-        token: ProgressToken,
-        progress: float,
-        total: float | None,
-        message: str | None,
-        related: TaskId | None,
-        related_to: RequestId | None,
-    ) -> None:
-        """Tell how far a request of theirs has come."""
-        await self.drained(related_to)
-        self.post(self.dialect.progress_notification(token, progress, total, message, related), related_to)
+    async def send_log(self, level: LoggingLevel, data: JSON, logger: str | None = None) -> None:
+        """Send a log message that concerns no request, if its level is wanted: as a server, in a session.
 
-    async def send_log(
-        self,
-        level: LoggingLevel,
-        data: JSON,
-        logger: str | None,
-        related: TaskId | None,
-        related_to: RequestId | None,
-    ) -> None:
-        """Send a log message if its level is wanted. Raises `LocalProtocolError` if we are not the server."""
-        if self.side is not Side.SERVER:
-            raise LocalProtocolError("log messages go from a server to a client")
+        Raises `LocalProtocolError` elsewhere.
+        """
+        if self.side is not Side.SERVER or self.dialect.stateless:
+            raise LocalProtocolError("log messages go from a server to a client, and concern a request or a session")
         if level not in LEVELS:
             raise LocalProtocolError(f"{level!r} is no logging level: {', '.join(LEVELS)}")
-        if LEVELS.index(level) < LEVELS.index(self.log_level):
-            return
+        if LEVELS.index(level) >= LEVELS.index(self.log_level):
+            await self.tell(self.dialect.log_notification(level, data, logger, None), None)
+
+    async def tell(self, said: Notification, related_to: RequestId | None) -> None:
+        """Send a notification that goes along with a request of theirs. Raises `ConnectionClosed`."""
         await self.drained(related_to)
-        self.post(self.dialect.log_notification(level, data, logger, related), related_to)
+        self.post(said, related_to)
 
 
 _CODEC = MessageCodec()
 _OWN = frozenset({"notifications/roots/list_changed"})  # gated by what we announced ourselves
+_LISTS = {
+    "notifications/tools/list_changed": ("tools/list",),
+    "notifications/prompts/list_changed": ("prompts/list",),
+    "notifications/resources/list_changed": ("resources/list", "resources/templates/list"),
+}

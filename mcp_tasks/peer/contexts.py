@@ -12,173 +12,31 @@ Spec: 2025-11-25 basic/utilities/tasks "Input Required Status", basic/utilities/
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from .._unset import JSON, JSONObject, Principal, ProgressToken, RequestId, TaskId
+from .._unset import JSON, JSONObject, Principal, ProgressToken, TaskId
 from ..dialects.base import Side
-from ..errors import ConnectionClosed, LocalProtocolError, TaskAlreadySettled
-from ..tasks.model import Call, Question
-from ..tasks.registry import TaskRegistry
+from ..errors import ConnectionClosed, DeprecatedFeature, InvalidShape, LocalProtocolError, RemoteProtocolError
+from ..tasks.model import Call
 from ..wire.client_features import CreateMessageResult, ElicitResult, Root, SamplingMessage
-from ..wire.utilities import LoggingLevel
+from ..wire.utilities import LEVELS, LoggingLevel
+from ._wait import gather
+from .deliveries import Delivery
 from .questions import Ask, Elicit, ElicitUrl, Roots, Sample
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .links import Link
 
-__all__ = ["Context", "Delivery", "LiveDelivery", "TaskDelivery"]
+__all__ = ["Context"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
 T = TypeVar("T")
-
-
-class Delivery(ABC):
-    """How a handler's words reach the other side, and where its journal is."""
-
-    task_id: TaskId | None = None
-
-    @property
-    @abstractmethod
-    def connection(self) -> Connection:
-        """The connection to the requestor. Raises `ConnectionClosed` while there is none."""
-
-    @property
-    @abstractmethod
-    def latest(self) -> Connection:
-        """The last connection to the requestor, open or not."""
-
-    @property
-    @abstractmethod
-    def related_to(self) -> RequestId | None:
-        """The request of theirs with which what we say goes along, if there is one now."""
-
-    @abstractmethod
-    async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
-        """Ask, and return the answer as JSON."""
-
-    @abstractmethod
-    def journal(self) -> Mapping[str, JSON]:
-        """What was answered or noted before, by key."""
-
-    @abstractmethod
-    async def note(self, key: str, value: JSON) -> None:
-        """Add to the journal."""
-
-    @abstractmethod
-    async def report(self, message: str) -> bool:
-        """Make `message` the status message; False where there is no such thing."""
-
-    @abstractmethod
-    def active(self) -> bool:
-        """Whether the request or task is still going on; nothing is said about it afterwards."""
-
-
-class LiveDelivery(Delivery):
-    """A plain request, answered on the connection it came by."""
-
-    def __init__(self, connection: Connection, id: RequestId) -> None:
-        self._connection = connection
-        self._id = id
-        self._journal: dict[str, JSON] = {}
-
-    @property
-    def connection(self) -> Connection:
-        return self._connection
-
-    @property
-    def latest(self) -> Connection:
-        return self._connection
-
-    @property
-    def related_to(self) -> RequestId:
-        return self._id
-
-    async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
-        answer = await self._connection.call(question.method, question.params(), related_to=self._id)
-        self._journal[key] = answer
-        return answer
-
-    def journal(self) -> Mapping[str, JSON]:
-        return self._journal
-
-    async def note(self, key: str, value: JSON) -> None:
-        self._journal[key] = value
-
-    async def report(self, message: str) -> bool:
-        return False
-
-    def active(self) -> bool:
-        return self._connection.is_serving(self._id)
-
-
-class TaskDelivery(Delivery):
-    """A task, whose requestor may be on another connection by now, or on none."""
-
-    def __init__(self, registry: TaskRegistry, id: TaskId, link: Link) -> None:
-        self.task_id: TaskId = id
-        self._registry = registry
-        self._link = link
-
-    @property
-    def connection(self) -> Connection:
-        return self._link.connection
-
-    @property
-    def latest(self) -> Connection:
-        return self._link.latest
-
-    @property
-    def related_to(self) -> RequestId | None:
-        return self._link.related_to
-
-    async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
-        params = question.params()
-        lowered = (await self._link.wait()).prepare(question.method, params)
-        await self._registry.ask(self.task_id, key, Question(question.method, lowered))
-        answer: JSONObject | None = None
-        answered = False
-        try:
-            while answer is None:
-                connection = await self._link.wait()
-                try:
-                    with self._link.asking() as on_mint:
-                        answer = await connection.call(
-                            question.method,
-                            params,
-                            related_task=self.task_id,
-                            related_to=self._link.related_to,
-                            on_mint=on_mint,
-                        )
-                except ConnectionClosed:
-                    continue  # the question stays open until the requestor is back or the task's time is up
-            await self._registry.answer(self.task_id, key, answer)
-            answered = True
-        finally:
-            if not answered:
-                await self._registry.give_up(self.task_id, key)
-        return answer
-
-    def journal(self) -> Mapping[str, JSON]:
-        return self._registry.journal(self.task_id)
-
-    async def note(self, key: str, value: JSON) -> None:
-        await self._registry.note(self.task_id, key, value)
-
-    async def report(self, message: str) -> bool:
-        try:
-            await self._registry.report(self.task_id, message)
-        except TaskAlreadySettled:
-            pass  # over already; the work is about to notice
-        return True
-
-    def active(self) -> bool:
-        return self._registry.is_live(self.task_id)
 
 
 class Context:
@@ -224,6 +82,16 @@ class Context:
         return self._delivery.task_id
 
     @property
+    def revision(self) -> str:
+        """The revision in which it was asked."""
+        return self._delivery.terms.dialect.revision
+
+    @property
+    def stateless(self) -> bool:
+        """Whether that is one in which the request stands for itself, and no session is behind it."""
+        return self._delivery.terms.dialect.stateless
+
+    @property
     def connection(self) -> Connection:
         """The connection to the requestor. Raises `ConnectionClosed` while there is none."""
         return self._delivery.connection
@@ -240,12 +108,12 @@ class Context:
         self._last_progress = progress
         await trio.lowlevel.checkpoint()
         token = self._call.progress_token
-        if token is None or not self._delivery.active():
-            return
+        if token is None or not self._delivery.active() or (self.stateless and self.task_id is not None):
+            return  # there is no progress of tasks without a session (X26-101)
+        delivery = self._delivery
+        said = delivery.terms.dialect.progress_notification(token, progress, total, message, self.task_id)
         try:
-            await self.connection.send_progress(
-                token, progress, total, message, self.task_id, self._delivery.related_to
-            )
+            await delivery.connection.tell(said, delivery.related_to)
         except ConnectionClosed:
             logger.debug("progress of %s is lost: nobody is connected", self.method)
 
@@ -257,7 +125,7 @@ class Context:
         if await self._delivery.report(message):
             await trio.lowlevel.checkpoint()
             return
-        if self.connection.side is Side.SERVER:
+        if self._delivery.latest.side is Side.SERVER and (not self.stateless or self._delivery.terms.log_level):
             await self.log("info", message)
         else:
             logger.info("%s: %s", self.method, message)
@@ -267,9 +135,29 @@ class Context:
 
         Raises `LocalProtocolError` on a connection on which we are not the server.
         """
+        if self._delivery.latest.side is Side.SERVER:
+            self._deprecated("logging")
+        await self.relay_log(level, data, logger)
+
+    async def relay_log(self, level: LoggingLevel, data: JSON, logger: str | None = None) -> None:
+        """The same for what somebody else has logged, who was told by then that logging is deprecated."""
         await trio.lowlevel.checkpoint()
+        delivery = self._delivery
+        connection, dialect = delivery.latest, delivery.terms.dialect
+        if connection.side is not Side.SERVER:
+            raise LocalProtocolError("log messages go from a server to a client")
+        if level not in LEVELS:
+            raise LocalProtocolError(f"{level!r} is no logging level: {', '.join(LEVELS)}")
+        wanted: str | None = connection.log_level
+        if dialect.stateless:
+            wanted = None if self.task_id is not None else delivery.terms.log_level  # C26-410, X26-101
+            if not delivery.active():
+                return  # C26-127, C26-411
+        if wanted is None or LEVELS.index(level) < LEVELS.index(wanted):
+            return
         try:
-            await self.connection.send_log(level, data, logger, self.task_id, self._delivery.related_to)
+            said = dialect.log_notification(level, data, logger, self.task_id)
+            await delivery.connection.tell(said, delivery.related_to)
         except ConnectionClosed:
             pass  # a log that nobody reads
 
@@ -295,7 +183,23 @@ class Context:
         self._use(key)
         journal = self._delivery.journal()
         answer = journal[key] if key in journal else await self._delivery.ask(key, question)
-        return question.read(self._delivery.latest.lift_result(question.method, answer))
+        try:
+            return question.read(self._lifted(question.method, answer))
+        except RemoteProtocolError as wrong:
+            raise self._delivery.wrong(key, wrong) from None
+
+    def _lifted(self, method: str, answer: JSONObject) -> Any:
+        try:
+            return self._delivery.terms.dialect.lift_result(method, answer)
+        except InvalidShape as wrong:
+            raise RemoteProtocolError(f"{method}: {wrong}") from None
+
+    async def ask_all(self, questions: Mapping[str, Ask[Any]]) -> dict[str, Any]:
+        """Ask several things at once, each under its key; returns the answers by key, once all are there.
+
+        They go out together, and where each would cost a round, they cost one. Raises as `ask` does.
+        """
+        return await gather({key: partial(self.ask, key, question) for key, question in questions.items()})
 
     async def elicit(self, message: str, fields: Mapping[str, Any] | type, *, key: str | None = None) -> ElicitResult:
         """Ask the user to fill in a form; see `Elicit` for `fields`, and `ask` for what is raised."""
@@ -309,10 +213,12 @@ class Context:
         self, messages: Sequence[SamplingMessage | str] | str, *, key: str | None = None, **params: Any
     ) -> CreateMessageResult:
         """Have the other side's model say something; `params` are the fields of `Sample`."""
+        self._deprecated("sampling")
         return await self.ask(key or self._derive("sample"), Sample(messages, **params))
 
     async def roots(self, *, key: str | None = None) -> list[Root]:
         """The other side's roots."""
+        self._deprecated("roots")
         return await self.ask(key or self._derive("roots"), Roots())
 
     async def once(self, key: str, effect: Callable[[], Awaitable[T]]) -> T:
@@ -338,3 +244,7 @@ class Context:
         if key in self._used:
             raise LocalProtocolError(f"the key {key!r} was used before in this handler")
         self._used.add(key)
+
+    def _deprecated(self, feature: str) -> None:
+        if self.stateless:
+            warnings.warn(f"{feature}: deprecated from revision {self.revision} on", DeprecatedFeature, stacklevel=3)

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeAlias
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from .._shape import Shape
 from .._unset import UNSET, JSONObject, Unset
-from ..dialects.base import Offers
+from ..dialects.base import Cache, Offers
 from ..errors import LocalProtocolError
 from .contexts import Context
 
-__all__ = ["Handler", "HandlerTable", "Middleware", "NotificationHandler", "TaskPolicy"]
+__all__ = ["Handler", "HandlerTable", "Middleware", "NotificationHandler", "Pace", "TaskPolicy"]
 
 TaskPolicy: TypeAlias = Literal["forbidden", "optional", "required"]
 """Whether a request may, must or must not be run as a task."""
@@ -27,6 +27,18 @@ NotificationHandler: TypeAlias = Callable[..., Awaitable[None]]
 
 Middleware: TypeAlias = Callable[[Context, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 """Called around every handled request as ``await middleware(ctx, proceed)``; it returns what is to be answered."""
+
+
+@frozen(eq=False, repr=False)
+class Pace(Shape):
+    """How a handler is run where it is up to the server what becomes a task.
+
+    An optional task becomes one if it is not done after `grace` seconds (None: as the limits say). One that does not
+    `repeat` must not be run twice for one request: its questions are asked in a task.
+    """
+
+    grace: float | None = None
+    repeats: bool = True
 
 
 @define(kw_only=True, eq=False, repr=False)
@@ -43,6 +55,13 @@ class Handler(Shape):
     policy: TaskPolicy | Callable[[Any], TaskPolicy] = "forbidden"
     immediate: Callable[[Any], str | None] = field(default=lambda params: None)
     """A provisional result for the model, sent with the new task."""
+    pace: Pace | Callable[[Any], Pace] = field(factory=lambda: Pace())
+    """How it is run where the server decides what becomes a task."""
+
+    @property
+    def may_be_task(self) -> bool:
+        """Whether any request of this method can become a task."""
+        return self.policy != "forbidden"
 
 
 @define(eq=False, repr=False)
@@ -57,6 +76,9 @@ class HandlerTable(Shape):
     elicit_form: bool = True
     elicit_url: bool = False
     experimental: JSONObject | Unset = UNSET
+    extensions: JSONObject | Unset = UNSET
+    cache: dict[str, Cache] = field(factory=dict)
+    """How long the results of a method may be kept, where it is not said for each."""
 
     def add(self, handler: Handler, *, replace: bool = False) -> None:
         """Serve a method. Raises `LocalProtocolError` if it is served already and `replace` is not set."""
@@ -68,11 +90,12 @@ class HandlerTable(Shape):
         """The facts that capabilities are made of."""
         return Offers(
             methods=self.requests.keys(),
-            task_methods=frozenset(m for m, handler in self.requests.items() if handler.policy != "forbidden"),
+            task_methods=frozenset(m for m, handler in self.requests.items() if handler.may_be_task),
             list_tasks=list_tasks,
             sampling_tools=self.sampling_tools,
             sampling_context=self.sampling_context,
             elicit_form=self.elicit_form,
             elicit_url=self.elicit_url,
             experimental=self.experimental,
+            extensions=self.extensions,
         )

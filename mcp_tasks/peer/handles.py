@@ -1,24 +1,26 @@
 """The requestor's view of a task: status, updates, result, cancel, detach, save.
 
 A `TaskHandle` follows one task of the other side. It polls at the pace the receiver asks for and takes pushed statuses
-as they come, never relying on them; when the task needs input it asks for the result at once, since that is the channel
-questions come by. Leaving its block early cancels the task there, unless it was detached.
+as they come, never relying on them. In a session, when the task needs input, it asks for the result at once, since that
+is the channel questions come by; without one, see `following`. Leaving its block early cancels the task there, unless
+it was detached.
 
-Spec: 2025-11-25 basic/utilities/tasks (T25-040 to T25-052, T25-075, T25-157).
+Spec: 2025-11-25 basic/utilities/tasks (T25-040 to T25-052, T25-075, T25-157); SEP-2663.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import trio
-from attrs import frozen
+from attrs import field, fields, frozen
 
 from .._shape import Shape
 from .._unset import UNSET, JSONObject, ProgressToken, RequestId, TaskId
+from ..dialects.base import Report
 from ..errors import (
     CapabilityMissing,
     ConnectionClosed,
@@ -30,6 +32,8 @@ from ..errors import (
 )
 from ..wire.tasks import Task, TaskStatus
 from ._wait import OnProgress, ProgressInbox, SharedBell
+from .conversation import ask
+from .following import TERMINAL, follow
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -45,7 +49,10 @@ _DEFAULT_POLL_SECONDS = 1.0
 _ASKED_AGAIN = 3  # times, for a result whose request was lost on the way
 _MIN_POLL_SECONDS = 0.01
 _MAX_POLL_SECONDS = 60.0
-_TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
+
+
+def _keys(keys: Iterable[str]) -> tuple[str, ...]:
+    return tuple(keys)
 
 
 @frozen(eq=False, repr=False)
@@ -60,6 +67,8 @@ class SavedTask(Shape):
     id: str
     method: str
     token: ProgressToken | None = None
+    answered: tuple[str, ...] = field(default=(), converter=_keys)
+    """The keys of its questions that have been answered."""
 
 
 class TaskHandle:
@@ -78,6 +87,7 @@ class TaskHandle:
         ttl_ms: int | None,
         on_progress: OnProgress | None,
         resume: SavedTask | None = None,
+        task: Task | None = None,
     ) -> None:
         self.method = method
         """The method of the request."""
@@ -90,10 +100,17 @@ class TaskHandle:
         self._bell = SharedBell()
         limit = connection.limits.progress_backlog
         self._inbox = None if on_progress is None else ProgressInbox(on_progress, limit)
+        self._on_progress = on_progress
         self._token: ProgressToken | None = None
-        self._task: Task | None = None
+        self._task = task
         self._seen = 0  # counts the changes of `_task`
-        self._outcome: JSONObject | MCPError | None = None
+        self._outcome: JSONObject | Exception | None = None
+        self.report: Report | None = None
+        """All that was last said of the task."""
+        self.answered: set[str] = set()
+        """The keys of its questions that we have answered."""
+        self.on_report: Callable[[], None] = lambda: None
+        """Called when there is a new report."""
         self._fetching: trio.CancelScope | None = None
         self._detached = False
         self._entered = False
@@ -118,6 +135,12 @@ class TaskHandle:
         if self._resume is not None:
             await self._take_up(self._resume)
             return self
+        if self._task is not None:
+            connection.handles[self._task.task_id] = self
+            return self
+        if connection.dialect.stateless:
+            await self._call()
+            return self
         token: RequestId | None = None
         if self._inbox is not None:
             # A token of its own, which stays reserved until the task is over (T25-162).
@@ -127,7 +150,7 @@ class TaskHandle:
             result = await connection.request_task(
                 self.method, self._params, ttl_ms=self._ttl_ms, token=token, orphaned=self._orphaned
             )
-            self._task = connection.lift_created(result)
+            self._task = connection.lift_created(self.method, result)
         except BaseException:
             self._release()
             raise
@@ -139,17 +162,30 @@ class TaskHandle:
             connection.handles[self._task.task_id] = self
         return self
 
+    async def _call(self) -> None:
+        # Where the server decides whether it is a task.
+        connection = self._connection
+        await connection.may_ask()
+        connection.dialect.require(self.method, self._params, connection.their_capabilities, connection.side)
+        wired = connection.dialect.lower_call(self._params)
+        result = await ask(connection, self.method, wired, on_progress=self._on_progress, orphaned=self._orphaned)
+        self._task = connection.lift_created(self.method, result)
+        if self._task is None:
+            self._outcome = result
+        else:
+            connection.handles[self._task.task_id] = self
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         task = self._task
         try:
             # An error is no proof that the task is over: asking for its result may itself have been refused.
-            over = self.settled and not (isinstance(self._outcome, MCPError) and task and task.status not in _TERMINAL)
+            over = self.settled and not (isinstance(self._outcome, Exception) and task and task.status not in TERMINAL)
             if task is not None and not self._detached and not over and not self._connection.closed:
                 with trio.move_on_after(CANCEL_SECONDS, shield=True):
                     try:
-                        await self._connection.cancel_task(task.task_id)
+                        await self._connection.ask_to_cancel(task.task_id)
                     except (RequestFailed, CapabilityMissing, ConnectionClosed, RemoteProtocolError) as failure:
                         logger.debug("task %s was not cancelled: %s", task.task_id, failure)
         finally:
@@ -167,7 +203,8 @@ class TaskHandle:
         connection = self._connection
         if connection.peer_name != saved.peer:
             raise LocalProtocolError(f"the task is one of {saved.peer!r}, this is {connection.peer_name!r}")
-        self._task = await connection.get_task(saved.id)
+        self.answered.update(saved.answered)
+        self.take(await connection.look_at(saved.id))
         connection.handles[saved.id] = self
         if self._inbox is not None and saved.token is not None:
             self._token = saved.token
@@ -176,11 +213,11 @@ class TaskHandle:
     def _orphaned(self, result: JSONObject) -> None:
         connection = self._connection
         try:
-            task = connection.lift_created(result)
+            task = connection.lift_created(self.method, result)
         except MCPError:
             return
         if task is not None:
-            connection.nursery.start_soon(_cancel_quietly, connection, task.task_id)
+            connection.cancel_quietly(task.task_id)
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -199,16 +236,16 @@ class TaskHandle:
     @property
     def settled(self) -> bool:
         """Whether it is over, as far as is known here."""
-        return self._outcome is not None or (self._task is not None and self._task.status in _TERMINAL)
+        return self._outcome is not None or (self._task is not None and self._task.status in TERMINAL)
 
     async def status(self) -> Task:
         """Ask how the task is. Raises as `Connection.call` does."""
         seen = self._seen
-        task = await self._connection.get_task(self.id)
+        report = await self._connection.look_at(self.id)
         assert self._task is not None
         # What was pushed meanwhile is here already, though it may have been sent after the answer.
-        if seen == self._seen or not self._is_newer(task):
-            self._changed(task)
+        if seen == self._seen or not self._is_newer(report.task):
+            self.take(report)
         return self._task
 
     async def updates(self) -> AsyncGenerator[Task, None]:
@@ -221,8 +258,20 @@ class TaskHandle:
             return
         yield self._task
         seen = self._seen
-        due = trio.current_time() + self._interval()
-        while self._task.status not in _TERMINAL:
+        if not self._connection.dialect.awaits:
+            self._fetch()
+            while True:
+                if seen != self._seen:
+                    seen = self._seen
+                    yield self._task
+                elif self._task.status in TERMINAL:
+                    return
+                elif isinstance(self._outcome, Exception):
+                    raise self._outcome.with_traceback(None)
+                else:
+                    await self._bell.wait()
+        due = trio.current_time() + self.interval()
+        while self._task.status not in TERMINAL:
             if self._task.status is TaskStatus.INPUT_REQUIRED:
                 self._fetch()
             with trio.move_on_at(due) as waited:
@@ -232,13 +281,13 @@ class TaskHandle:
             over = self._outcome is not None
             if seen == self._seen and (waited.cancelled_caught or over):
                 await self.status()
-                due = trio.current_time() + self._interval()
-                if over and self._task.status not in _TERMINAL:
+                due = trio.current_time() + self.interval()
+                if over and self._task.status not in TERMINAL:
                     raise RemoteProtocolError(f"task {self.id} has a result, yet its status is {self._task.status}")
             if seen != self._seen:
                 seen = self._seen
                 yield self._task
-                due = trio.current_time() + self._interval()
+                due = trio.current_time() + self.interval()
         await self._deliver()
         if seen != self._seen:  # the loop's own body has cancelled it, say
             yield self._task
@@ -255,9 +304,11 @@ class TaskHandle:
             await self._bell.wait()
             await self._deliver()
         await self._deliver()
+        if isinstance(self._outcome, Exception) and not isinstance(self._outcome, MCPError):
+            raise self._outcome  # what our own handler raised
         if isinstance(self._outcome, MCPError):
             raise (await self._explained(self._outcome)).with_traceback(None)  # the same object at each read
-        if self._task is not None and not self._outcome.keys() - {"_meta"}:
+        if self._task is not None and self._connection.dialect.awaits and not self._outcome.keys() - {"_meta"}:
             # A receiver may answer for a cancelled task with an object that has nothing in it.
             explained = await self._explained(RemoteProtocolError("the result has nothing in it"))
             if isinstance(explained, TaskCancelled):
@@ -275,8 +326,11 @@ class TaskHandle:
     # --- doing ----------------------------------------------------------------------------------------------------
 
     async def cancel(self) -> Task:
-        """Cancel the task there. Raises `RequestFailed` if it is over already, `CapabilityMissing`."""
-        self._changed(await self._connection.cancel_task(self.id))
+        """Cancel the task there. Raises `RequestFailed` if it is over already, in a session; `CapabilityMissing`."""
+        task = await self._connection.ask_to_cancel(self.id)
+        if task is None:
+            return await self.status()  # there it is only acknowledged, and may yet end otherwise
+        self._changed(task)
         assert self._task is not None
         return self._task
 
@@ -288,32 +342,42 @@ class TaskHandle:
     def save(self) -> SavedTask:
         """What another process needs to take the task up again."""
         connection = self._connection
-        return SavedTask(connection.peer_name, connection.dialect.revision, self.id, self.method, self._token)
+        answered = tuple(sorted(self.answered))
+        return SavedTask(connection.peer_name, connection.revision, self.id, self.method, self._token, answered)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def pushed(self, task: Task) -> None:
+    def pushed(self, report: Report) -> None:
         """Take in a status that came by itself."""
-        if self._task is None or self._task.status not in _TERMINAL:
-            self._changed(task)
+        if self._task is None or self._task.status not in TERMINAL:
+            self.take(report)
             self._bell.ring()
 
+    def take(self, report: Report) -> None:
+        """Take in what is said of the task. Raises `RemoteProtocolError` for a terminal status that changes."""
+        self._changed(report.task)
+        if self.report != report:
+            self.report = report
+            self.on_report()
+
     def _changed(self, task: Task) -> None:
-        if self._task is not None and self._task.status in _TERMINAL:
+        if self._task is not None and self._task.status in TERMINAL:
             if task.status is not self._task.status:
                 raise RemoteProtocolError(
                     f"task {task.task_id} was {self._task.status} and now is {task.status}: a terminal status is final"
                 )
             return
-        if task != self._task:
+        if self._task is None or not _alike(task, self._task):
             self._task = task
             self._seen += 1
+            self._bell.ring()
 
     def _is_newer(self, than: Task) -> bool:
         task = self._task
-        return task is not None and (task.status in _TERMINAL or task.last_updated_at >= than.last_updated_at)
+        return task is not None and (task.status in TERMINAL or task.last_updated_at >= than.last_updated_at)
 
-    def _interval(self) -> float:
+    def interval(self) -> float:
+        """How many seconds the receiver wants between two looks at the task."""
         assert self._task is not None
         given = self._task.poll_interval_ms
         if given is UNSET:
@@ -340,13 +404,15 @@ class TaskHandle:
         try:
             with scope:
                 self._outcome = await self._asked_for_outcome()
-        except MCPError as failure:
+        except Exception as failure:
             self._outcome = failure
         finally:
             self._fetching = None  # if it was given up, whoever still wants the result asks anew
             self._bell.ring()
 
     async def _asked_for_outcome(self) -> JSONObject:
+        if not self._connection.dialect.awaits:
+            return await follow(self._connection, self)
         # A result can be asked for again: what was lost was one question, not the task.
         attempts = 0
         while True:
@@ -356,13 +422,13 @@ class TaskHandle:
                 attempts += 1
                 if self._connection.closed or attempts > _ASKED_AGAIN:
                     raise
-            await trio.sleep(self._interval())
+            await trio.sleep(self.interval())
 
     async def _explained(self, failure: MCPError) -> MCPError:
         task = self._task
         if task is None or isinstance(failure, ConnectionClosed):
             return failure
-        if task.status not in _TERMINAL:
+        if task.status not in TERMINAL:
             try:
                 task = await self.status()
             except (RequestFailed, RemoteProtocolError, ConnectionClosed):
@@ -373,9 +439,9 @@ class TaskHandle:
         return failure
 
 
-async def _cancel_quietly(connection: Connection, id: str) -> None:
-    with trio.move_on_after(CANCEL_SECONDS):
-        try:
-            await connection.cancel_task(id)
-        except MCPError as failure:
-            logger.debug("task %s was not cancelled: %s", id, failure)
+def _alike(one: Task, other: Task) -> bool:
+    # What is said of it beside the task itself, such as its questions, makes no other task.
+    return all(getattr(one, name) == getattr(other, name) for name in _TOLD)
+
+
+_TOLD = tuple(field.name for field in fields(Task) if field.name not in ("meta", "extra"))

@@ -41,12 +41,16 @@ class _Asking:
 
 
 class Link:
-    """The way from one task to its requestor."""
+    """The way from one task to its requestor.
 
-    __slots__ = ("_asking", "_attached", "_connection", "_routes")
+    `reachable` is false where the requestor cannot be sent requests, and comes to look for questions instead.
+    """
 
-    def __init__(self, connection: Connection) -> None:
+    __slots__ = ("_asking", "_attached", "_connection", "_reachable", "_routes")
+
+    def __init__(self, connection: Connection, *, reachable: bool = True) -> None:
         self._connection = connection
+        self._reachable = reachable
         self._attached: trio.lowlevel.ParkingLot | None = None
         self._routes: list[tuple[Connection, RequestId]] = []  # who waits for the result, the latest last
         self._asking: list[_Asking] = []
@@ -69,7 +73,7 @@ class Link:
         return next((id for connection, id in reversed(self._routes) if connection is self._connection), None)
 
     def _away(self) -> bool:
-        return self._connection.closed or self._connection.half_closed
+        return not self._reachable or self._connection.closed or self._connection.half_closed
 
     def attach(self, connection: Connection, id: RequestId) -> None:
         """Go by this connection, and by this request for the result, from now on.
@@ -77,6 +81,7 @@ class Link:
         A question that went where nobody can read it any more is asked again here.
         """
         self._routes.append((connection, id))
+        self._reachable = True
         self._go_by(connection)
 
     def detach(self, connection: Connection, id: RequestId) -> None:
@@ -103,10 +108,14 @@ class Link:
     async def wait(self) -> Connection:
         """The connection, as soon as there is one that is open."""
         while self._away():
-            if self._attached is None:
-                self._attached = trio.lowlevel.ParkingLot()
-            await self._attached.park()
+            await self.moved()
         return self._connection
+
+    async def moved(self) -> None:
+        """Wait until it goes by another connection, or by the same anew."""
+        if self._attached is None:
+            self._attached = trio.lowlevel.ParkingLot()
+        await self._attached.park()
 
     @contextmanager
     def asking(self) -> Iterator[Callable[[RequestId], None]]:

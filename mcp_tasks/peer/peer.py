@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -25,10 +26,11 @@ from .._workers import Workers
 from ..abc import Transport
 from ..clock import Clock
 from ..cursor import CursorSeal
-from ..dialects.base import Side
-from ..dialects.select import LATEST_HANDSHAKE
+from ..dialects.base import Cache, Side
 from ..errors import InvalidShape, LocalProtocolError
+from ..framing.mirror import Mirrored
 from ..limits import Limits
+from ..seal import StateSeal
 from ..tasks.registry import TaskRegistry, mint_task_id
 from ..tasks.store import TaskStore
 from ..wire.capabilities import Implementation
@@ -40,13 +42,16 @@ from ..wire.client_features import (
     Root,
 )
 from ..wire.content import Annotations, Icon
+from ..wire.server_features import CacheScope
 from ..wire.utilities import EmptyResult, SetLevelParams
 from ._wait import servants
 from .connection import Connection
 from .contexts import Context
 from .functions import awaitable
-from .handlers import Handler, HandlerTable, Middleware, TaskPolicy
+from .handlers import Handler, HandlerTable, Middleware, Pace, TaskPolicy
 from .links import Link
+from .listening import Subscription
+from .opening import open_connection
 from .prompts import Completer, CompletionSet, PromptSet
 from .resources import ResourceSet
 from .schemas import validate
@@ -67,6 +72,10 @@ class Peer:
 
     `instructions` is what a server tells the model about itself. `limits`, `store`, `clock`, `mint_id` and
     `cursor_secret` are how it is run; see `Limits` and `TaskStore`.
+
+    `state_keys` seal what a client of 2026-07-28 brings back with its answers: 32 random bytes each, the first seals
+    and all of them open, so that they can be changed while clients are on their way, and several processes can serve
+    the same clients. Without any, this process makes its own.
     """
 
     def __init__(
@@ -84,6 +93,7 @@ class Peer:
         clock: Clock | None = None,
         mint_id: Callable[[], TaskId] = mint_task_id,
         cursor_secret: bytes | None = None,
+        state_keys: Sequence[bytes] = (),
     ) -> None:
         self.info = Implementation(
             name=name,
@@ -98,11 +108,22 @@ class Peer:
         self.limits = Limits() if limits is None else limits
         self.table = HandlerTable()
         """What we serve."""
+        clock = Clock() if clock is None else clock
         self.tasks = TaskRegistry(store, clock=clock, limits=self.limits, mint_id=mint_id, cursor_secret=cursor_secret)
         """The tasks that others have given us."""
         self.connections: set[Connection] = set()
         """The connections that are open now."""
         self.links: dict[TaskId, Link] = {}
+        self.subscriptions: set[Subscription] = set()
+        """What others listen to now."""
+        self.verdicts: dict[str, str] = {}
+        """Which revision a server speaks, by its origin."""
+        self.signature: JSONObject | None = None
+        """Who we are, as results say it; made when it is first needed."""
+        self.calling: Callable[[str, JSONObject], AbstractContextManager[Mapping[str, str]]] | None = None
+        """Put around every request of ours, by its method and parameters; gives the trace that goes along with it."""
+        self._clock = clock
+        self._state_keys = tuple(state_keys)
         self.home: Workers | None = None
         """Where tasks live that outlast connections; set within ``async with peer:``."""
         seal = CursorSeal(cursor_secret)
@@ -117,6 +138,11 @@ class Peer:
 
     def __repr__(self) -> str:
         return f"<Peer {self.info.name} {self.info.version}>"
+
+    @cached_property
+    def seal(self) -> StateSeal:
+        """What seals the state that clients bring back."""
+        return StateSeal(self._state_keys, ttl=self.limits.state_seconds, clock=self._clock)
 
     # --- what we offer as a server --------------------------------------------------------------------------------
 
@@ -134,6 +160,11 @@ class Peer:
         annotated type, which becomes structured content. `ToolError` tells the model what went wrong. With an
         `input_schema` of your own it is called as ``function(ctx, arguments)`` instead. `task` says whether a call
         may, must or must not be run as a task, and `immediate` what the model may be told meanwhile.
+
+        In 2026-07-28 it is we who decide: an optional task becomes one if it is not done after `grace` seconds (the
+        limits have the default), a required one always is, and is refused to clients that do not know tasks. There a
+        question outside of a task ends the function, which is run again with the answer: with ``rerun=False`` it never
+        is, and a question makes it a task instead, or an error for clients that do not know tasks.
         """
         if function is None:
             return lambda function: self._add_tool(function, options)
@@ -145,7 +176,9 @@ class Peer:
         if "tools/list" not in self.table.requests:
             self.table.add(Handler(method="tools/list", run=tools.list, lifted=True))
         if "tools/call" not in self.table.requests:
-            self.table.add(Handler(method="tools/call", run=tools.call, lifted=True, immediate=tools.immediate))
+            self.table.add(
+                Handler(method="tools/call", run=tools.call, lifted=True, immediate=tools.immediate, pace=tools.pace)
+            )
         self._tools_changed()
         return function
 
@@ -154,11 +187,15 @@ class Peer:
         self._tools.remove(name)
         self._tools_changed()
 
+    def mirrored(self, tool: str) -> Sequence[Mirrored]:
+        """The arguments of a tool that clients over HTTP repeat in headers; none if there is no such tool."""
+        return self._tools.mirrored(tool)
+
     def _tools_changed(self) -> None:
         handler = self.table.requests["tools/call"]
         if handler.run == self._tools.call:
             handler.policy = self._tools.policy if self._tools.has_tasks else "forbidden"
-        self._announce("notifications/tools/list_changed", Side.SERVER)
+        self._list_changed("tools")
 
     def resource(
         self,
@@ -172,10 +209,12 @@ class Peer:
         annotations: Annotations | None = None,
         icons: list[Icon] | None = None,
         meta: JSONObject | None = None,
+        cache: Cache | None = None,
     ) -> Callable[[F], F]:
         """Offer a function as a resource, or as a resource template where `uri` has variables.
 
-        The function takes the variables by name and returns text, bytes, or contents. `size` is in bytes.
+        The function takes the variables by name and returns text, bytes, or contents. `size` is in bytes. `cache` says
+        how long clients may keep what it returned.
         """
 
         def add(function: F) -> F:
@@ -191,6 +230,7 @@ class Peer:
                 annotations=annotations,
                 icons=icons,
                 meta=meta,
+                cache=cache,
             )
             for method, run in (
                 ("resources/list", resources.list),
@@ -201,7 +241,7 @@ class Peer:
             ):
                 if method not in self.table.requests:
                     self.table.add(Handler(method=method, run=run, lifted=True))
-            self._announce("notifications/resources/list_changed", Side.SERVER)
+            self._list_changed("resources")
             return function
 
         return add
@@ -209,10 +249,12 @@ class Peer:
     def remove_resource(self, uri: str) -> None:
         """No longer offer a resource or template. Raises KeyError."""
         self._resources.remove(uri)
-        self._announce("notifications/resources/list_changed", Side.SERVER)
+        self._list_changed("resources")
 
     async def resource_updated(self, uri: str) -> None:
         """Tell everybody who subscribed to a resource that it has changed."""
+        for subscription in list(self.subscriptions):
+            subscription.resource_updated(uri, "notifications/resources/updated")
         for connection in list(self.connections):
             if uri in connection.subscriptions:
                 if connection.crowded():
@@ -253,7 +295,7 @@ class Peer:
                 self.table.add(Handler(method="prompts/list", run=self._prompts.list, lifted=True))
             if "prompts/get" not in self.table.requests:
                 self.table.add(Handler(method="prompts/get", run=self._prompts.get, lifted=True))
-            self._announce("notifications/prompts/list_changed", Side.SERVER)
+            self._list_changed("prompts")
             return function
 
         return add if function is None else add(function)
@@ -261,7 +303,7 @@ class Peer:
     def remove_prompt(self, name: str) -> None:
         """No longer offer a prompt. Raises KeyError."""
         self._prompts.remove(name)
-        self._announce("notifications/prompts/list_changed", Side.SERVER)
+        self._list_changed("prompts")
 
     def completion(self, *, prompt: str | None = None, resource: str | None = None) -> Callable[[Completer], Completer]:
         """Have a function suggest values: called with an argument's name, what was typed, and what is settled."""
@@ -363,14 +405,17 @@ class Peer:
 
     # --- everything else ------------------------------------------------------------------------------------------
 
-    def handle(self, method: str, *, task: TaskPolicy = "forbidden") -> Callable[[F], F]:
+    def handle(
+        self, method: str, *, task: TaskPolicy = "forbidden", grace: float | None = None, rerun: bool = True
+    ) -> Callable[[F], F]:
         """Serve any method, extensions included, with ``async def handler(ctx, params: dict) -> dict``.
 
-        Takes the place of what the other decorators have set up for that method.
+        Takes the place of what the other decorators have set up for that method. The rest is as with `tool`.
         """
 
         def add(function: F) -> F:
-            self.table.add(Handler(method=method, run=awaitable(function), policy=task), replace=True)
+            pace = Pace(grace, rerun)
+            self.table.add(Handler(method=method, run=awaitable(function), policy=task, pace=pace), replace=True)
             return function
 
         return add
@@ -399,6 +444,25 @@ class Peer:
         """Announce non-standard features (C25-059)."""
         known = {} if self.table.experimental is UNSET else self.table.experimental
         self.table.experimental = {**known, **features}
+
+    def extension(self, name: str, settings: JSONObject | None = None) -> None:
+        """Announce an extension, which has a prefix: ``com.example/sums`` (C26-090). In 2026-07-28."""
+        known = {} if self.table.extensions is UNSET else self.table.extensions
+        self.table.extensions = {**known, name: {} if settings is None else settings}
+
+    def cache(self, method: str, *, ttl: float, scope: CacheScope = "private") -> None:
+        """Say how long clients may keep the results of a method: ``peer.cache("tools/list", ttl=60, scope="public")``.
+
+        `ttl` is seconds, and `scope` says whether a result may be given to others than whom it was for. In 2026-07-28,
+        for lists, ``resources/read`` and ``server/discover``; by default nothing is kept.
+        """
+        self.table.cache[method] = Cache(ttl, scope)
+
+    def _list_changed(self, kind: str) -> None:
+        method = f"notifications/{kind}/list_changed"
+        self._announce(method, Side.SERVER)
+        for subscription in list(self.subscriptions):
+            subscription.list_changed(kind, method)
 
     def _announce(self, method: str, side: Side) -> None:
         for connection in list(self.connections):
@@ -430,20 +494,22 @@ class Peer:
         self,
         transport: Transport,
         *,
-        revision: str = LATEST_HANDSHAKE.revision,
+        revision: str | None = None,
         principal: str | None = None,
     ) -> AsyncIterator[Connection]:
         """Be the client on a transport, which is ours from now on and closed at the end.
 
-        `revision` is the newest that is asked for. `principal` names the server as the owner of tasks it gives us;
-        without it, its tasks end with the connection. Raises what the handshake raises: `RequestFailed`,
-        `RemoteProtocolError`, `ConnectionClosed`. An exception of the block leaves as it is.
+        Without a `revision` the server is asked what it speaks, and an older one is shaken hands with; which of the two
+        it was is remembered per origin. With one, that is what is asked for, whatever the server is; in a handshake it
+        may answer with an older one. `principal` names the server as the owner of tasks it gives us; without it, its
+        tasks end with the connection. Raises what the beginning raises: `RequestFailed`, `RemoteProtocolError`,
+        `ConnectionClosed`. An exception of the block leaves as it is.
         """
         async with servants() as nursery:
             connection = self._connection(transport, Side.CLIENT, nursery, principal)
             try:
                 nursery.start_soon(connection.run)
-                await connection.handshake(revision)
+                await open_connection(connection, revision)
                 yield connection
             finally:
                 await connection.aclose()

@@ -14,11 +14,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .._shape import Shape
 from .._unset import UNSET, JSONObject
 from ..cursor import CursorSeal
+from ..dialects.base import Cache
 from ..errors import InvalidParams, InvalidShape, LimitReached, LocalProtocolError, ResourceNotFound
 from ..wire.content import Annotations, BlobResourceContents, Icon, ResourceContents, TextResourceContents
 from ..wire.server_features import (
@@ -46,6 +47,7 @@ class _Entry(Shape):
     signature: Signature
     call: Callable[..., Awaitable[Any]]
     mime_type: str | None
+    cache: Cache | None
     pattern: re.Pattern[str] | None = None
 
 
@@ -71,6 +73,7 @@ class ResourceSet:
         annotations: Annotations | None = None,
         icons: list[Icon] | None = None,
         meta: JSONObject | None = None,
+        cache: Cache | None = None,
     ) -> None:
         """Offer a function as a resource, or as a template if `uri` has variables. Raises `LocalProtocolError`."""
         if not _SCHEME.match(uri):
@@ -90,7 +93,7 @@ class ResourceSet:
             "icons": UNSET if icons is None else icons,
             "meta": UNSET if meta is None else meta,
         }
-        entry = _Entry(signature, awaitable(function), mime_type, _pattern(uri) if variables else None)
+        entry = _Entry(signature, awaitable(function), mime_type, cache, _pattern(uri) if variables else None)
         if variables:
             self._templates[uri] = entry
             self._template_pages.put(uri, ResourceTemplate(uri_template=uri, **common))
@@ -125,7 +128,10 @@ class ResourceSet:
             bound = entry.signature.bind(variables, ctx, "$.params.uri")
         except InvalidShape as wrong:
             raise InvalidParams(str(wrong)) from None
-        return _contents(params.uri, entry.mime_type, await entry.call(**bound))
+        result = _contents(params.uri, entry.mime_type, await entry.call(**bound))
+        if entry.cache is None or result.ttl_ms is not UNSET:
+            return result
+        return evolve(result, ttl_ms=round(entry.cache.ttl * 1000), cache_scope=entry.cache.scope)
 
     async def subscribe(self, ctx: Context, params: SubscribeParams) -> EmptyResult:
         """Serve ``resources/subscribe``. Raises `ResourceNotFound`."""

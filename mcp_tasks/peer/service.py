@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._unset import JSONObject, RequestId, TaskId
+from .._unset import JSON, JSONObject, RequestId, TaskId
 from .._workers import Job
-from ..dialects.base import Open, Ping
+from ..dialects.base import Dialect, Discover, Listen, Open, Ping, Side, Terms
+from ..dialects.select import LATEST, QUESTION_GATES, TermsReader
 from ..errors import (
+    CapabilityMissing,
+    CapabilityRequired,
     InternalError,
     InvalidRequest,
     InvalidShape,
@@ -28,15 +32,24 @@ from ..errors import (
     MCPError,
     MethodNotFound,
     Refusal,
+    RemoteProtocolError,
     RequestFailed,
     TaskAlreadySettled,
+    UnsupportedRevision,
 )
-from ..tasks.model import Await, Call, Cancel, Get, List, TaskRecord, TaskVerb
+from ..seal import OpenedState
+from ..tasks.model import EMPTY, Answer, Await, Call, Cancel, Get, List, Question, TaskRecord, TaskVerb
+from ..tasks.registry import Work
 from ..tasks.state import TaskState
+from ..trace import trace_of, tracing
 from ..wire.jsonrpc import ErrorResponse, Request, Response
-from .contexts import Context, LiveDelivery, TaskDelivery
+from .contexts import Context
+from .deliveries import LiveDelivery, TaskDelivery
 from .handlers import Handler, Middleware
 from .links import Link
+from .listening import Subscription, listen
+from .opening import answer_discovery, answer_handshake
+from .rounds import Rounds
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -46,25 +59,32 @@ __all__ = ["Served", "Service", "explain"]
 logger = logging.getLogger("mcp_tasks.peer")
 
 
-def explain(error: BaseException, what: str) -> Refusal | RequestFailed:
+def explain(error: BaseException, what: str, terms: Terms | None = None) -> Refusal | RequestFailed:
     """The error that an exception is answered with; one that was not meant for the other side is logged."""
     if isinstance(error, (Refusal, RequestFailed)):
         return error
+    if isinstance(error, CapabilityMissing) and error.required and terms is not None and terms.dialect.stateless:
+        return CapabilityRequired(str(error), error.required)  # C26-059
     reference = secrets.token_hex(4)
     logger.error("%s: unexpected exception, reference %s", what, reference, exc_info=error)
     return InternalError(f"Internal error (reference {reference})")
 
 
 class Served(Job):
-    """A request on its way to its answer."""
+    """A request on its way to its answer, on the terms that hold for it."""
 
-    __slots__ = ("_service", "id", "incoming")
+    __slots__ = ("_service", "answered", "brought", "id", "incoming", "terms")
 
-    def __init__(self, service: Service, id: RequestId, incoming: Call | TaskVerb) -> None:
+    def __init__(self, service: Service, id: RequestId, incoming: Call | TaskVerb | Listen, terms: Terms) -> None:
         super().__init__()
         self._service = service
         self.id = id
         self.incoming = incoming
+        self.terms = terms
+        self.answered = False
+        """Whether the answer has been sent."""
+        self.brought: OpenedState | None = None
+        """What the client brought back, which is good for one answer."""
 
     async def do(self) -> None:
         """Serve it."""
@@ -79,64 +99,139 @@ class Service:
         self._session = connection.session
         self._table = connection.peer.table
         self._registry = connection.peer.tasks
+        self._terms = TermsReader()
+        self._rounds = Rounds(self, connection)
 
     def accept(self, request: Request) -> None:
         """Serve a request that the session has accepted. Not a checkpoint."""
-        connection = self._connection
+        connection, method = self._connection, request.method
+        terms = connection.terms
         try:
-            incoming = connection.dialect.lift_request(request, connection.side, connection.task_methods)
-            if not connection.opened and not isinstance(incoming, (Open, Ping)):
-                raise InvalidRequest(f"{request.method}: the connection has not been initialized")
+            if connection.side is Side.SERVER:
+                terms = self._terms.read(request, terms, opened=connection.opened)
+            stateless = terms.dialect.stateless
+            task_methods = self._task_methods(method) if stateless else connection.task_methods
+            incoming = terms.dialect.lift_request(request, connection.side, task_methods)
+            if not connection.opened and not stateless and not isinstance(incoming, (Open, Ping)):
+                raise InvalidRequest(f"{method}: the connection has not been initialized")
             limit = connection.limits.in_flight
             if len(self._session.served) > limit and not isinstance(incoming, Ping):
                 raise LimitReached(f"Too many requests at once, the limit is {limit}", "in_flight", limit)
         except Refusal as refusal:
-            self._refuse(request.id, None, refusal)
+            self._refuse(request.id, None, refusal, _speaker(terms, refusal))
             return
         except Exception as error:
-            self._refuse(request.id, None, explain(error, request.method))
+            self._refuse(request.id, None, explain(error, method), terms)
             return
         if isinstance(incoming, Ping):
             self._answer(request.id, None, {})
         elif isinstance(incoming, Open):
             # At once, so that whatever follows in the same chunk finds the connection open.
             try:
-                self._answer(request.id, None, connection.open(incoming))
+                self._answer(request.id, None, answer_handshake(connection, incoming))
             except Refusal as refusal:
-                self._refuse(request.id, None, refusal)
+                self._refuse(request.id, None, refusal, terms)
+        elif isinstance(incoming, Discover):
+            result = answer_discovery(connection, terms)
+            self._answer(request.id, None, self.completed(method, result, terms))
         else:
-            job = Served(self, request.id, incoming)
+            job = Served(self, request.id, incoming, terms)
             self._session.serving(request.id, job)
             connection.workers.put(job)
 
+    def _task_methods(self, method: str) -> AbstractSet[str]:
+        # Only where it matters: what is offered may have changed since the last request.
+        return self._table.offers(list_tasks=False).task_methods if method[:6] == "tasks/" else frozenset()
+
     async def serve(self, job: Served) -> None:
         """Do what a request asks for, and answer it once."""
+        terms = job.terms
         try:
             match job.incoming:
                 case Call():
-                    result = await self._call(job.incoming, job)
-                case Get(id):
-                    result = self._dialect.lower_task(await self._registry.get(id, self._principal))
-                case Await(id):
-                    result = await self._await(id, job.id)
-                case Cancel(id):
-                    result = self._dialect.lower_task(await self._cancel(id))
-                case List(cursor):
-                    self._may_list()
-                    result = self._dialect.lower_page(await self._registry.list(self._principal, cursor))
+                    if terms.dialect.stateless:
+                        result = await self._rounds.call(job.incoming, job)
+                    else:
+                        result = await self._call(job.incoming, job)
+                case Listen(topics):
+                    await listen(self._connection, topics, job)
+                    result = None
+                case _:
+                    result = await self._look(job.incoming, job)
             if result is not None:
                 self._answer(job.id, job, result)
         except Exception as error:
-            self._refuse(job.id, job, explain(error, f"request {job.id!r}"))
+            self._refuse(job.id, job, explain(error, f"request {job.id!r}", terms), terms)
         finally:
             # Cancelled: by the other side, and it is off the table already; or with the connection, and nobody reads.
             self._session.settle(job.id, job)
+            if job.brought is not None:
+                self._rounds.done_with(job.brought, answered=job.answered)
             self._connection.served_one()
         await self._connection.drained(job.id)
 
+    async def _look(self, verb: TaskVerb, job: Served) -> JSONObject:
+        # What is asked about tasks.
+        registry, principal, terms = self._registry, self._principal, job.terms
+        dialect = terms.dialect
+        dialect.require_tasks("tasks", terms.capabilities)
+        match verb:
+            case Get(id):
+                result = dialect.lower_task(await registry.get(id, principal))
+            case Await(id):
+                return await self._await(id, job.id, dialect)
+            case Cancel(id):
+                result = dialect.lower_cancelled(await self._cancel(id, quietly=dialect.stateless))
+            case Answer(id, answers):
+                await self._take_answers(id, answers, dialect)
+                result = {}
+            case List(cursor):
+                self._may_list()
+                return dialect.lower_page(await registry.list(principal, cursor))
+        return self.completed("", result, terms)
+
+    def finish(self, subscription: Subscription) -> None:
+        """End what a client listens to: with the answer to its request, and where requests share a stream a word more.
+
+        C26-219, C26-289: that word alone says it in one place of the specification, the answer in another.
+        """
+        job, dialect = subscription.job, subscription.job.terms.dialect
+        self._answer(job.id, job, self.completed("", subscription.result, job.terms))
+        said = dialect.cancel_notification(job.id, "The server has ended the subscription")
+        self._connection.post(said, job.id)
+        job.cancel()
+
+    async def answer(self, question: Question) -> JSONObject:
+        """Answer a question that came inside a result or a task, as if it had been a request.
+
+        Raises `RemoteProtocolError` for one that we have not declared, and whatever the handler raises: there is no
+        way to send an error (C26-441, C26-495).
+        """
+        connection, method = self._connection, question.method
+        meta = question.params.get("_meta")
+        call = Call(method, question.params, meta=meta if isinstance(meta, dict) else {})
+        try:
+            if method not in QUESTION_GATES:
+                raise MethodNotFound(f"{method} is no question")
+            handler = self.handler(method)
+            connection.dialect.check_asked(call, connection.capabilities)
+            params = connection.dialect.lift_params(method, question.params)
+        except Refusal as wrong:
+            raise RemoteProtocolError(f"the server asks what it cannot: {wrong.message}") from None
+        context = Context(call, connection.principal, LiveDelivery(connection, 0, connection.terms))
+        result = await self.run(handler, context, params if handler.lifted else question.params)
+        return self.lower(method, result, None, connection.dialect)
+
     @property
-    def _dialect(self) -> Any:
-        return self._connection.dialect
+    def stateless(self) -> bool:
+        """Whether any request has come that stands for itself."""
+        return self._terms.any
+
+    def completed(self, method: str, result: JSONObject, terms: Terms) -> JSONObject:
+        """A result as it leaves: with what each result of its era says besides."""
+        if not terms.dialect.stateless:
+            return result
+        return terms.dialect.complete(method, result, self._connection.signature(terms), self._table.cache.get(method))
 
     @property
     def _principal(self) -> Any:
@@ -146,10 +241,8 @@ class Service:
 
     async def _call(self, call: Call, job: Served) -> JSONObject | None:
         connection, method = self._connection, call.method
-        handler = self._table.requests.get(method)
-        if handler is None:
-            raise MethodNotFound(f"Method not found: {method}")
-        dialect = connection.dialect
+        handler = self.handler(method)
+        dialect = job.terms.dialect
         params = dialect.lift_params(method, call.params)
         dialect.check_asked(call, connection.capabilities)
         if method in connection.task_methods:
@@ -157,23 +250,41 @@ class Service:
             if call.wish is not None:
                 if policy == "forbidden":
                     raise MethodNotFound(f"{_what(call)} cannot be run as a task")
-                await self._create(call, handler, params, job)
+                await self.create(call, handler, params, job)
                 return None
             if policy == "required":
                 if callable(handler.policy):
                     raise MethodNotFound(f"{_what(call)} can only be run as a task")
                 raise InvalidRequest(f"Task augmentation required for {method} requests")
-        context = Context(call, connection.principal, LiveDelivery(connection, job.id))
-        result = await self._run(handler, context, params if handler.lifted else call.params)
-        return self._lower(method, result, call.related)
+        context = Context(call, connection.principal, LiveDelivery(connection, job.id, job.terms))
+        result = await self.run(handler, context, params if handler.lifted else call.params)
+        return self.lower(method, result, call.related, dialect)
 
-    def _lower(self, method: str, result: Any, related: TaskId | None) -> JSONObject:
+    def handler(self, method: str) -> Handler:
+        """Who serves a method. Raises `MethodNotFound`."""
+        handler = self._table.requests.get(method)
+        if handler is None:
+            raise MethodNotFound(f"Method not found: {method}")
+        return handler
+
+    def lower(self, method: str, result: Any, related: TaskId | None, dialect: Dialect) -> JSONObject:
+        """What a handler returned, as JSON. Raises TypeError if that is not what the method promises."""
         try:
-            return self._connection.dialect.lower_result(method, result, related)
+            return dialect.lower_result(method, result, related)
         except InvalidShape as wrong:
             raise TypeError(f"the handler of {method} returned a wrong result: {wrong}") from None
 
-    def _run(self, handler: Handler, context: Context, params: Any) -> Awaitable[Any]:
+    def run(self, handler: Handler, context: Context, params: Any) -> Awaitable[Any]:
+        """Run a handler, and whatever has been put around all of them, as part of the trace that the request is."""
+        if trace := trace_of(context.meta):
+            return self._traced(trace, handler, context, params)
+        return self._proceed(handler, context, params)
+
+    async def _traced(self, trace: Mapping[str, str], handler: Handler, context: Context, params: Any) -> Any:
+        with tracing(trace):
+            return await self._proceed(handler, context, params)
+
+    def _proceed(self, handler: Handler, context: Context, params: Any) -> Awaitable[Any]:
         middleware = self._table.middleware
         if not middleware:
             return handler.run(context, params)
@@ -184,32 +295,58 @@ class Service:
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
-    async def _create(self, call: Call, handler: Handler, params: Any, job: Served) -> None:
-        connection, registry = self._connection, self._registry
-        link = Link(connection)
+    async def create(
+        self,
+        call: Call,
+        handler: Handler,
+        params: Any,
+        job: Served,
+        *,
+        journal: Mapping[str, JSON] = EMPTY,
+        adopt: Callable[[TaskDelivery], Work] | None = None,
+    ) -> None:
+        """Make a task of a request and answer with that.
+
+        `journal` is what is known from before. Work that has been begun is adopted: `adopt` is told where it is at home
+        now, and gives what waits for it.
+        """
+        connection, registry, terms = self._connection, self._registry, job.terms
+        link = Link(connection, reachable=not terms.dialect.stateless)
         immediate = handler.immediate(params)
+        changed = partial(self._changed, link)
         # Committed before it is announced (a store makes that whole or not at all, even when it is cancelled).
-        record = await registry.create(call, connection.principal, on_change=partial(self._changed, link))
+        record = await registry.create(call, connection.principal, journal=journal, on_change=changed)
         if job.cancelled:
             await self._stop(record)
             return
         connection.peer.links[record.id] = link
-        context = Context(call, connection.principal, TaskDelivery(registry, record.id, link))
+        delivery = TaskDelivery(registry, record.id, link, terms)
+        work: Work
+        if adopt is None:
+            context = Context(call, connection.principal, delivery)
 
-        async def work() -> JSONObject:
+            async def begun() -> JSONObject:
+                result = await self.run(handler, context, params if handler.lifted else call.params)
+                return self.lower(call.method, result, None, terms.dialect)
+
+            work = begun
+        else:
+            work = adopt(delivery)
+
+        async def settled() -> JSONObject:
             try:
-                result = await self._run(handler, context, params if handler.lifted else call.params)
-                lowered = self._lower(call.method, result, None)
-                connection.check_json(lowered)
-                return lowered
+                result = await work()
+                connection.check_json(result)
+                return result
             except MCPError as error:
-                raise explain(error, call.method) from None
+                raise explain(error, call.method, terms) from None
             finally:
                 connection.peer.links.pop(record.id, None)
 
         try:
-            self._answer(job.id, job, connection.dialect.lower_created(record, immediate))
-            registry.start(record.id, work, connection.task_home())
+            created = terms.dialect.lower_created(record, immediate)
+            self._answer(job.id, job, self.completed(call.method, created, terms))
+            registry.start(record.id, settled, connection.task_home())
         except BaseException:
             await self._stop(record)
             raise
@@ -234,7 +371,7 @@ class Service:
         except MCPError:
             logger.debug("task %s: nobody to tell of %s", record.id, record.state.value)
 
-    async def _await(self, id: TaskId, request_id: RequestId) -> JSONObject:
+    async def _await(self, id: TaskId, request_id: RequestId, dialect: Dialect) -> JSONObject:
         link = self._connection.peer.links.get(id)
         if link is None:
             record = await self._registry.settled(id, self._principal)
@@ -245,10 +382,24 @@ class Service:
                 record = await self._registry.settled(id, self._principal)
             finally:
                 link.detach(self._connection, request_id)
-        return self._connection.dialect.lower_outcome(record)
+        return dialect.lower_outcome(record)
 
-    async def _cancel(self, id: TaskId) -> TaskRecord:
-        return await self._registry.cancel(id, self._principal, "The task was cancelled by request")
+    async def _cancel(self, id: TaskId, *, quietly: bool) -> TaskRecord:
+        try:
+            return await self._registry.cancel(id, self._principal, "The task was cancelled by request")
+        except TaskAlreadySettled:
+            if not quietly:
+                raise
+            return await self._registry.get(id, self._principal)  # X26-084
+
+    async def _take_answers(self, id: TaskId, answers: Mapping[str, JSONObject], dialect: Dialect) -> None:
+        record = await self._registry.get(id, self._principal)
+        asked = {key: question.method for key, question in record.questions.items()}
+        dialect.check_answers(answers, asked, "$.params.inputResponses")
+        try:
+            await self._registry.answer(id, answers)
+        except TaskAlreadySettled:
+            pass  # X26-077
 
     def _may_list(self) -> None:
         if not self._connection.identified:
@@ -258,20 +409,30 @@ class Service:
 
     def _answer(self, id: RequestId, job: Served | None, result: JSONObject) -> None:
         if self._session.settle(id, job):
+            if job is not None:
+                job.answered = True
             try:
                 self._connection.post(Response(id, result), id, written=job is None)
             except (TypeError, ValueError, RecursionError) as error:
                 refusal = explain(error, f"the result of request {id!r} is no JSON")
-                self._connection.post(ErrorResponse(id, self._dialect.lower_error(refusal)), id)
+                dialect = self._connection.dialect if job is None else job.terms.dialect
+                self._connection.post(ErrorResponse(id, dialect.lower_error(refusal)), id)
 
-    def _refuse(self, id: RequestId, job: Served | None, error: Refusal | RequestFailed) -> None:
+    def _refuse(self, id: RequestId, job: Served | None, error: Refusal | RequestFailed, terms: Terms) -> None:
         if self._session.settle(id, job):
-            said = self._dialect.lower_error(error)
+            if job is not None:
+                job.answered = True
+            said = terms.dialect.lower_error(error)
             try:
                 self._connection.post(ErrorResponse(id, said), id, written=job is None)
             except (TypeError, ValueError, RecursionError) as wrong:
                 refusal = explain(wrong, f"the error of request {id!r} is no JSON")
-                self._connection.post(ErrorResponse(id, self._dialect.lower_error(refusal)), id)
+                self._connection.post(ErrorResponse(id, terms.dialect.lower_error(refusal)), id)
+
+
+def _speaker(terms: Terms, refusal: Refusal) -> Terms:
+    # Who names no revision, or one that is not spoken, is told so in the words of the newest.
+    return terms if terms.dialect.stateless or not isinstance(refusal, UnsupportedRevision) else Terms(dialect=LATEST)
 
 
 _BY_ITSELF = frozenset({TaskState.RETURNED, TaskState.RAISED})

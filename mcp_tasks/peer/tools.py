@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 import msgspec
@@ -31,6 +31,7 @@ from ..errors import (
     RequestFailed,
     ToolError,
 )
+from ..framing.mirror import Mirrored, mirrored_arguments
 from ..wire.content import AudioContent, EmbeddedResource, Icon, ImageContent, ResourceLink, TextContent
 from ..wire.server_features import (
     CallToolParams,
@@ -43,7 +44,7 @@ from ..wire.server_features import (
 from ..wire.utilities import PaginatedParams
 from .contexts import Context
 from .functions import Signature, awaitable, described, to_json
-from .handlers import TaskPolicy
+from .handlers import Pace, TaskPolicy
 from .pages import Pages
 from .schemas import check_schema, type_schema, validate
 
@@ -65,6 +66,8 @@ class _Entry(Shape):
     run: Callable[[Context, JSONObject], Awaitable[CallToolResult]]
     policy: TaskPolicy
     immediate: str | None
+    pace: Pace
+    mirrored: Sequence[Mirrored]
 
 
 class ToolOptions(TypedDict, total=False):
@@ -74,6 +77,8 @@ class ToolOptions(TypedDict, total=False):
     title: str
     description: str
     task: TaskPolicy
+    grace: float
+    rerun: bool
     immediate: str
     input_schema: JSONObject
     output_schema: JSONObject
@@ -92,7 +97,7 @@ class ToolSet:
     @property
     def has_tasks(self) -> bool:
         """Whether any tool may be run as a task."""
-        return any(entry.policy != "forbidden" for entry in self._entries.values())
+        return any(entry.policy != "forbidden" or not entry.pace.repeats for entry in self._entries.values())
 
     def add(self, function: Callable[..., Any], **options: Unpack[ToolOptions]) -> None:
         """Offer a function as a tool; see `Peer.tool`. Raises `LocalProtocolError`."""
@@ -127,7 +132,12 @@ class ToolSet:
             icons=options.get("icons", UNSET),
             meta=options.get("meta", UNSET),
         )
-        self._entries[name] = _Entry(tool, run, task, options.get("immediate"))
+        pace = Pace(options.get("grace"), options.get("rerun", True))
+        try:
+            mirrored = mirrored_arguments(input_schema)
+        except InvalidShape as wrong:
+            raise LocalProtocolError(f"the input schema of {name!r}: {wrong}") from None
+        self._entries[name] = _Entry(tool, run, task, options.get("immediate"), pace, mirrored)
         self._pages.put(name, tool)
 
     def remove(self, name: str) -> None:
@@ -145,7 +155,11 @@ class ToolSet:
         entry = self._find(params)
         try:
             return await entry.run(ctx, {} if params.arguments is UNSET else params.arguments)
-        except (ToolError, InvalidShape, CapabilityMissing) as failure:
+        except CapabilityMissing as failure:
+            if ctx.stateless:
+                raise  # the client is told which capability it could have declared (C26-059)
+            return _failed(str(failure))
+        except (ToolError, InvalidShape) as failure:
             return _failed(str(failure))  # the model may do better next time (C25-201)
         except (Refusal, RequestFailed):
             raise
@@ -157,6 +171,15 @@ class ToolSet:
     def policy(self, params: CallToolParams) -> TaskPolicy:
         """Whether the tool may be run as a task. Raises `InvalidParams` for an unknown tool."""
         return self._find(params).policy
+
+    def pace(self, params: CallToolParams) -> Pace:
+        """How the tool is run where we decide what becomes a task."""
+        return self._find(params).pace
+
+    def mirrored(self, name: str) -> Sequence[Mirrored]:
+        """The arguments of a tool that are repeated in headers; none if there is no such tool."""
+        entry = self._entries.get(name)
+        return () if entry is None else entry.mirrored
 
     def immediate(self, params: CallToolParams) -> str | None:
         """What the model may be told while the task runs."""

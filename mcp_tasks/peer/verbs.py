@@ -10,13 +10,15 @@ Spec: server/tools, server/resources, server/prompts, server/utilities, client/*
 from __future__ import annotations
 
 import logging
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._unset import UNSET, JSONObject
-from ..dialects.base import Capabilities, Dialect
-from ..errors import CapabilityMissing, InvalidShape, MCPError, RemoteProtocolError, RequestFailed
+from ..abc import Transport
+from ..dialects.base import Capabilities, Dialect, Report
+from ..errors import CapabilityMissing, DeprecatedFeature, InvalidShape, MCPError, RemoteProtocolError, RequestFailed
 from ..wire.client_features import CreateMessageResult, ElicitResult, Root
 from ..wire.server_features import (
     CallToolParams,
@@ -44,25 +46,38 @@ from .questions import Ask, Elicit, ElicitUrl, Sample
 from .schemas import validate
 
 if TYPE_CHECKING:
+    from .conversation import StandingTopics
     from .handles import TaskHandle
 
 __all__ = ["Verbs"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
 class Verbs(ABC):
     """The typed half of a `Connection`."""
 
-    dialect: Dialect
-    their_capabilities: Capabilities
+    transport: Transport
+    standing: StandingTopics
+    """The resources that we want to be told of for as long as the connection lasts, without a session."""
     _tools: dict[str, Tool] | None = None
     _tool_changes = 0
 
     def __init__(self) -> None:
         self._standing: dict[tuple[str, str], Any] = {}
+
+    @property
+    @abstractmethod
+    def dialect(self) -> Dialect:
+        """What is spoken."""
+
+    @property
+    @abstractmethod
+    def their_capabilities(self) -> Capabilities:
+        """What the other side has announced."""
 
     @abstractmethod
     async def call(self, method: str, params: Any = None, *, on_progress: OnProgress | None = None) -> JSONObject:
@@ -82,6 +97,10 @@ class Verbs(ABC):
     def lift_result(self, method: str, result: JSONObject) -> Any:
         """A result as its shape."""
 
+    @abstractmethod
+    def restamp(self, log_level: str | None = None) -> None:
+        """Settle what each request of ours says of us."""
+
     async def _ask_for_good(self, method: str, key: str, params: Any) -> None:
         # What the other side is to remember; it is asked again if it begins anew.
         await self.call(method, params)
@@ -98,10 +117,11 @@ class Verbs(ABC):
     async def _ask(self, method: str, params: Any = None, on_progress: OnProgress | None = None) -> Any:
         return self.lift_result(method, await self.call(method, params, on_progress=on_progress))
 
-    def _pages(self, method: str, member: str) -> Listing[Any]:
+    def _pages(self, method: str, member: str, wanted: Callable[[Any], bool] = lambda entry: True) -> Listing[Any]:
         async def fetch(cursor: str | None) -> tuple[list[Any], str | None]:
             page = await self._ask(method, None if cursor is None else {"cursor": cursor})
-            return getattr(page, member), None if page.next_cursor is UNSET else page.next_cursor
+            entries = [entry for entry in getattr(page, member) if wanted(entry)]
+            return entries, None if page.next_cursor is UNSET else page.next_cursor
 
         return Listing(method, fetch)
 
@@ -112,8 +132,24 @@ class Verbs(ABC):
     # --- tools ----------------------------------------------------------------------------------------------------
 
     def list_tools(self) -> AsyncIterator[Tool]:
-        """The server's tools, page after page."""
-        return self._pages("tools/list", "tools")
+        """The server's tools, page after page.
+
+        Over HTTP in 2026-07-28, one whose definition cannot be followed is left out, with a warning (C26-187).
+        """
+        return self._pages("tools/list", "tools", self._followed)
+
+    def _followed(self, tool: Tool) -> bool:
+        try:
+            self.transport.learn(tool.name, tool.input_schema)
+        except InvalidShape as wrong:
+            logger.warning("%r: the tool %r is left out: %s", self, tool.name, wrong)
+            return False
+        return True
+
+    async def learn_tools(self) -> None:
+        """Fetch the definitions of the server's tools anew."""
+        self.forget_tools()
+        await self._definition("")
 
     async def call_tool(
         self,
@@ -135,7 +171,7 @@ class Verbs(ABC):
         params = CallToolParams(name=name, arguments=UNSET if arguments is None else dict(arguments))
         as_task = self._as_task(name, tool, task)
         result: CallToolResult
-        if as_task:
+        if as_task and not self.dialect.stateless:
             async with self.start("tools/call", params, ttl=ttl, on_progress=on_progress) as handle:
                 result = await handle.value()
         else:
@@ -150,6 +186,10 @@ class Verbs(ABC):
         return result
 
     def _as_task(self, name: str, tool: Tool | None, wanted: bool | None) -> bool:
+        if self.dialect.stateless:
+            if wanted and not self.takes_tasks("tools/call"):
+                raise CapabilityMissing(f"the tool {name!r} cannot be run as a task")
+            return False  # the server decides, and whatever it decides is followed
         if tool is None or not self.takes_tasks("tools/call"):
             return bool(wanted)  # nothing is known, or there are no tasks at all, which `start` will say
         support = "forbidden" if tool.execution is UNSET else tool.execution.task_support or "forbidden"
@@ -192,10 +232,16 @@ class Verbs(ABC):
 
     async def subscribe(self, uri: str) -> None:
         """Be told when a resource changes, as ``notifications/resources/updated``."""
+        if self.dialect.stateless:
+            await self.standing.add(uri)
+            return
         await self._ask_for_good("resources/subscribe", uri, SubscribeParams(uri=uri))
 
     async def unsubscribe(self, uri: str) -> None:
         """No longer be told."""
+        if self.dialect.stateless:
+            await self.standing.discard(uri)
+            return
         self._standing.pop(("resources/subscribe", uri), None)
         await self.call("resources/unsubscribe", SubscribeParams(uri=uri))
 
@@ -218,6 +264,10 @@ class Verbs(ABC):
 
     async def set_logging_level(self, level: LoggingLevel) -> None:
         """Have log messages of this level and above sent from now on."""
+        if self.dialect.stateless:
+            warnings.warn("logging: deprecated from revision 2026-07-28 on", DeprecatedFeature, stacklevel=2)
+            self.restamp(level)
+            return
         await self._ask_for_good("logging/setLevel", "", SetLevelParams(level=level))
 
     # --- what a client offers -----------------------------------------------------------------------------------------
@@ -256,24 +306,41 @@ class Verbs(ABC):
 
     async def get_task(self, id: str) -> Task:
         """How a task of theirs is. Raises as `call` does; an unknown id is a `RequestFailed`."""
-        return self._lift_task(await self.call(*self.dialect.get_task(id)), id)
+        return (await self.look_at(id)).task
+
+    async def look_at(self, id: str) -> Report:
+        """All they say of a task of theirs: in 2026-07-28 also its open questions, and how it ended."""
+        report = self._lifted_task(self.dialect.lift_task, await self.call(*self.dialect.get_task(id)), id)
+        if report.task.task_id != id:
+            raise RemoteProtocolError(f"asked for task {id!r}, told of {report.task.task_id!r}")
+        return report
 
     async def cancel_task(self, id: str) -> Task:
-        """Cancel a task of theirs. Raises as `call` does; one that is over is a `RequestFailed`."""
-        return self._lift_task(await self.call(*self.dialect.cancel_task(id)), id)
+        """Cancel a task of theirs, and say how it is then.
 
-    async def await_task(self, id: str) -> JSONObject:
-        """Wait for the result of a task of theirs. Raises as `call` does."""
-        return self.dialect.lift_outcome(await self.call(*self.dialect.await_task(id)))
+        Raises as `call` does; in a session, one that is over is a `RequestFailed`. In 2026-07-28 cancelling is a wish:
+        the task may go on for a while, and even end otherwise.
+        """
+        task = await self.ask_to_cancel(id)
+        return await self.get_task(id) if task is None else task
 
-    def _lift_task(self, result: JSONObject, id: str) -> Task:
-        try:
-            task = self.dialect.lift_task(result)
-        except InvalidShape as wrong:
-            raise RemoteProtocolError(f"task {id}: {wrong}") from None
-        if task.task_id != id:
+    async def ask_to_cancel(self, id: str) -> Task | None:
+        """The same without asking how it is, where the answer does not say it."""
+        result = await self.call(*self.dialect.cancel_task(id))
+        task = self._lifted_task(self.dialect.lift_cancelled, result, id)
+        if task is not None and task.task_id != id:
             raise RemoteProtocolError(f"asked for task {id!r}, told of {task.task_id!r}")
         return task
+
+    async def await_task(self, id: str) -> JSONObject:
+        """Wait for the result of a task of theirs, in a session. Raises as `call` does."""
+        return self.dialect.lift_outcome(await self.call(*self.dialect.await_task(id)))
+
+    def _lifted_task(self, lift: Callable[[JSONObject], R], result: JSONObject, id: str) -> R:
+        try:
+            return lift(result)
+        except InvalidShape as wrong:
+            raise RemoteProtocolError(f"task {id}: {wrong}") from None
 
     def list_tasks(self) -> AsyncIterator[Task]:
         """The tasks that the other side runs for us, page after page."""

@@ -19,6 +19,7 @@ from ..errors import Refusal, RequestFailed
 from .state import TaskState
 
 __all__ = [
+    "Answer",
     "Await",
     "Call",
     "Cancel",
@@ -154,6 +155,10 @@ class Call(Shape):
     progress_token: ProgressToken | None = None
     meta: JSONObject = field(factory=dict)
     related: TaskId | None = None
+    answers: Mapping[str, JSONObject] = EMPTY
+    """What they answer to what we asked when they asked before, by key."""
+    state: str | None = None
+    """What we gave them then to bring back."""
 
 
 @frozen(eq=False, repr=False)
@@ -184,4 +189,12 @@ class Cancel(Shape):
     id: TaskId
 
 
-TaskVerb: TypeAlias = Get | Await | List | Cancel
+@frozen(eq=False, repr=False)
+class Answer(Shape):
+    """Here is what a task wanted to know, by key."""
+
+    id: TaskId
+    answers: Mapping[str, JSONObject]
+
+
+TaskVerb: TypeAlias = Get | Await | List | Cancel | Answer

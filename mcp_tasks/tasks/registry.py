@@ -15,7 +15,8 @@ import logging
 import math
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import trio
@@ -114,6 +115,7 @@ class TaskRegistry:
         self._seal = CursorSeal(cursor_secret)
         self._live: dict[TaskId, _Live] = {}
         self._running: dict[Principal, int] = {}
+        self._watchers: dict[TaskId, list[Callable[[TaskRecord], None]]] = {}
         self._next_end = math.inf  # no lifetime ends before this
         self._timers: set[trio.CancelScope] = set()
 
@@ -133,12 +135,18 @@ class TaskRegistry:
     # --- the life of a task ---------------------------------------------------------------------------------------
 
     async def create(
-        self, call: Call, principal: Principal, *, on_change: Callable[[TaskRecord], None] = lambda record: None
+        self,
+        call: Call,
+        principal: Principal,
+        *,
+        journal: Mapping[str, JSON] = EMPTY,
+        on_change: Callable[[TaskRecord], None] = lambda record: None,
     ) -> TaskRecord:
         """Commit a new task for `call`; it works from now on, but nothing runs until `start`.
 
-        `on_change` is called, synchronously, after each later change was committed. Raises `LimitReached`, or
-        whatever the store raises; there is no task then. Cancelled, there is none either.
+        `journal` is what was answered and noted before it became a task. `on_change` is called, synchronously, after
+        each later change was committed. Raises `LimitReached`, or whatever the store raises; there is no task then.
+        Cancelled, there is none either.
         """
         now = await self._expire_due()
         limits = self._limits
@@ -167,6 +175,7 @@ class TaskRegistry:
                 updated_at=now,
                 ttl_ms=self._granted_ttl(call),
                 poll_interval_ms=limits.poll_interval_ms,
+                answers=journal,
             )
             await self.store.create(record)
         except BaseException:
@@ -201,15 +210,32 @@ class TaskRegistry:
 
         await self._advance(self._living(id), change)
 
-    async def answer(self, id: TaskId, key: str, value: JSON) -> None:
-        """Record an answer; when it was the last that was due, the task works again. Raises `TaskAlreadySettled`."""
-        await self._close_question(id, key, {key: value})
+    async def answer(self, id: TaskId, answers: Mapping[str, JSON]) -> None:
+        """Record answers; when the last that was due has come, the task works again. Raises `TaskAlreadySettled`.
+
+        A key under which nothing is being asked (any more) is passed over: the first answer counts.
+        """
+
+        def change(record: TaskRecord) -> _Change | None:
+            return _closed(record, {key: value for key, value in answers.items() if key in record.questions})
+
+        await self._advance(self._living(id), change)
+
+    async def answered(self, id: TaskId, key: str) -> JSON:
+        """Wait for the answer to a question, whoever brings it. Raises `TaskAlreadySettled`."""
+        while key not in (live := self._living(id)).record.answers:
+            await live.change()
+        return live.record.answers[key]
 
     async def give_up(self, id: TaskId, key: str) -> None:
-        """Record that a question will not be answered. Does nothing if the task is over."""
+        """Record that a question will not be answered. Does nothing if it was, or if the task is over."""
+
+        def change(record: TaskRecord) -> _Change | None:
+            return _closed(record, {}, [key]) if key in record.questions else None
+
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
             try:
-                await self._close_question(id, key, {})
+                await self._advance(self._living(id), change)
             except TaskAlreadySettled:
                 pass
 
@@ -246,6 +272,20 @@ class TaskRegistry:
         if record is None or record.principal != principal:
             raise TaskNotFound(id)
         return record
+
+    @contextmanager
+    def watching(self, ids: Collection[TaskId], observer: Callable[[TaskRecord], None]) -> Iterator[None]:
+        """A block in which `observer` is called, synchronously, after each change of these tasks was committed."""
+        for id in ids:
+            self._watchers.setdefault(id, []).append(observer)
+        try:
+            yield
+        finally:
+            for id in ids:
+                watchers = self._watchers[id]
+                watchers.remove(observer)
+                if not watchers:
+                    del self._watchers[id]
 
     async def settled(self, id: TaskId, principal: Principal) -> TaskRecord:
         """Wait until a task is over, and return its record. Any number may wait, and may give up waiting.
@@ -404,23 +444,15 @@ class TaskRegistry:
         logger.info("task %s %s", record.id, record.state.value)
         return record
 
-    async def _close_question(self, id: TaskId, key: str, answers: Mapping[str, JSON]) -> None:
-        def change(record: TaskRecord) -> _Change:
-            if key not in record.questions:
-                raise LocalProtocolError(f"task {id}: no open question {key!r}")
-            questions = {k: q for k, q in record.questions.items() if k != key}
-            # With other questions still open the task stays where it is (T25-077).
-            given = None if questions else TaskInput.ANSWER
-            return given, {"questions": questions, "answers": {**record.answers, **answers}}
-
-        await self._advance(self._living(id), change)
-
-    async def _advance(self, live: _Live, change: Callable[[TaskRecord], _Change]) -> TaskRecord:
+    async def _advance(self, live: _Live, change: Callable[[TaskRecord], _Change | None]) -> TaskRecord:
         for _ in range(_COMMIT_TRIES):
             old = live.record
             if old.settled:
                 raise TaskAlreadySettled(old.id, old.state.value)
-            given, edits = change(old)
+            changed = change(old)
+            if changed is None:
+                return old
+            given, edits = changed
             state = old.state if given is None else advance(old.state, given)
             new = old.changed(state, self._clock.now(), edits)
             if await self.store.replace(new):
@@ -428,10 +460,11 @@ class TaskRegistry:
                     return new  # somebody else has gone on from it already, and told so
                 live.record = new
                 live.changed()
-                try:
-                    live.on_change(new)
-                except Exception:  # whoever only watches cannot undo what is committed
-                    logger.exception("task %s: an observer failed", new.id)
+                for observer in (live.on_change, *self._watchers.get(new.id, ())):
+                    try:
+                        observer(new)
+                    except Exception:  # whoever only watches cannot undo what is committed
+                        logger.exception("task %s: an observer failed", new.id)
                 return new
             # Somebody else was quicker: look again at what the record is now.
             current = await self.store.get(old.id)
@@ -465,6 +498,14 @@ class TaskRegistry:
 def _sayable(text: str) -> str:
     # A path that is no UTF-8 may be in an error's text; the wire cannot carry it, nor any list with this task in it.
     return text.encode("utf-8", "replace").decode()
+
+
+def _closed(record: TaskRecord, answers: Mapping[str, JSON], given_up: Collection[str] = ()) -> _Change | None:
+    # With other questions still open the task stays where it is (T25-077).
+    if not answers and not given_up:
+        return None
+    left = {key: asked for key, asked in record.questions.items() if key not in answers and key not in given_up}
+    return None if left else TaskInput.ANSWER, {"questions": left, "answers": {**record.answers, **answers}}
 
 
 def _check_fresh(record: TaskRecord, key: str) -> None:

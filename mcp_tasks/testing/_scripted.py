@@ -17,6 +17,7 @@ import trio.testing
 
 from .._unset import JSON, UNSET, JSONObject, RequestId
 from ..dialects.base import Side
+from ..dialects.select import DIALECTS
 from ..errors import ConnectionClosed, RequestFailed
 from ..framing.lines import LineDecoder, Oversized
 from ..peer._wait import servants
@@ -39,6 +40,8 @@ class Remote:
         """The tested peer's own end, to call its verbs; None until it is there."""
         self.received: list[JSONObject] = []
         """Every message that has come, in order."""
+        self.stamp: JSONObject | None = None
+        """What each request says of the script in its ``_meta``, where a revision wants that; a test may change it."""
         self._send = send
         self._reading = receive
         self._lines = LineDecoder(_LINE_BYTES)
@@ -64,7 +67,13 @@ class Remote:
         await self.send(_message({"method": method}, params))
 
     async def ask(self, method: str, params: JSON = UNSET, *, id: JSON = None) -> RequestId:
-        """Send a request without waiting for its answer; returns its id."""
+        """Send a request without waiting for its answer; returns its id.
+
+        It gets the members of `stamp` that its ``_meta`` does not have; send raw messages to have it otherwise.
+        """
+        if self.stamp is not None:
+            given = {} if params is UNSET else params
+            params = {**given, "_meta": {**self.stamp, **given.get("_meta", {})}}
         if id is None:
             id = f"r{self._next_id}"
             self._next_id += 1
@@ -172,8 +181,9 @@ async def scripted(
     """Put `peer` to the test as `side`, with a script at the other end.
 
     The script shakes hands first, with these capabilities of its own (None: all that revision has), unless it is told
-    not to. `principal` is whom the peer takes the script to be, and `identified` whether a server can tell by that one
-    client from another. The connection ends with the block, whose exception leaves as it is.
+    not to; where there is no handshake it says them in each request, or when it is asked. `principal` is whom the peer
+    takes the script to be, and `identified` whether a server can tell by that one client from another. The connection
+    ends with the block, whose exception leaves as it is.
     """
     there, back = MemoryPipe(tap=tap), MemoryPipe(tap=tap)
     transport = LineTransport(back, MemoryReader(there), limits=peer.limits)
@@ -181,7 +191,9 @@ async def scripted(
         remote = Remote(there, back, nursery)
         if side is Side.SERVER:
             remote.connection = await nursery.start(_served, peer, transport, principal, identified)
-            if handshake:
+            if DIALECTS[revision].stateless:
+                remote.stamp = _stamp(revision, capabilities)
+            elif handshake:
                 await remote.request("initialize", _opening(revision, capabilities))
                 await remote.notify("notifications/initialized")
                 await remote.connection.wait_ready()
@@ -193,7 +205,8 @@ async def scripted(
                 connecting = _connecting(peer, transport, revision, principal, finished)
                 nursery.start_soon(_shake, remote, revision, capabilities)
                 opened = await nursery.start(connecting)
-                await remote.expect("notifications/initialized")
+                if not DIALECTS[revision].stateless:
+                    await remote.expect("notifications/initialized")
                 remote.connection = opened
             else:
                 nursery.start_soon(_quietly, _connecting(peer, transport, revision, principal, finished))
@@ -234,6 +247,17 @@ async def _quietly(connected: Callable[..., Any]) -> None:
 
 
 async def _shake(remote: Remote, revision: str, capabilities: JSONObject | None) -> None:
+    if DIALECTS[revision].stateless:
+        discovered = {
+            "resultType": "complete",
+            "supportedVersions": [revision],
+            "capabilities": ALL_STATELESS_SERVER_CAPABILITIES if capabilities is None else capabilities,
+            "ttlMs": 0,
+            "cacheScope": "private",
+            "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "script", "version": "0"}},
+        }
+        await remote.reply(await remote.expect("server/discover"), discovered)
+        return
     opening = await remote.expect("initialize")
     await remote.reply(
         opening,
@@ -243,6 +267,16 @@ async def _shake(remote: Remote, revision: str, capabilities: JSONObject | None)
             "serverInfo": {"name": "script", "version": "0"},
         },
     )
+
+
+def _stamp(revision: str, capabilities: JSONObject | None) -> JSONObject:
+    return {
+        "io.modelcontextprotocol/protocolVersion": revision,
+        "io.modelcontextprotocol/clientCapabilities": (
+            ALL_STATELESS_CLIENT_CAPABILITIES if capabilities is None else capabilities
+        ),
+        "io.modelcontextprotocol/clientInfo": {"name": "script", "version": "0"},
+    }
 
 
 def _opening(revision: str, capabilities: JSONObject | None) -> JSONObject:
@@ -264,6 +298,24 @@ ALL_CLIENT_CAPABILITIES: JSONObject = {
     },
 }
 """Everything a client of revision 2025-11-25 can announce."""
+
+ALL_STATELESS_CLIENT_CAPABILITIES: JSONObject = {
+    "roots": {},
+    "sampling": {"tools": {}, "context": {}},
+    "elicitation": {"form": {}, "url": {}},
+    "extensions": {"io.modelcontextprotocol/tasks": {}},
+}
+"""Everything a client of revision 2026-07-28 can declare, the tasks extension included."""
+
+ALL_STATELESS_SERVER_CAPABILITIES: JSONObject = {
+    "tools": {"listChanged": True},
+    "resources": {"subscribe": True, "listChanged": True},
+    "prompts": {"listChanged": True},
+    "completions": {},
+    "logging": {},
+    "extensions": {"io.modelcontextprotocol/tasks": {}},
+}
+"""Everything a server of revision 2026-07-28 can announce, the tasks extension included."""
 
 ALL_SERVER_CAPABILITIES: JSONObject = {
     "tools": {"listChanged": True},

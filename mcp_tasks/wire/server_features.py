@@ -19,6 +19,7 @@ from .._unset import JSON, UNSET, Cursor, JSONObject, Unset
 from .content import Annotations, ContentBlock, Icon, Number, ResourceContents, Role, TextContent
 
 __all__ = [
+    "CacheScope",
     "CallToolParams",
     "CallToolResult",
     "CompleteParams",
@@ -49,6 +50,9 @@ __all__ = [
     "ToolAnnotations",
     "ToolExecution",
 ]
+
+CacheScope: TypeAlias = Literal["public", "private"]
+"""Who may be given a result that is kept: anybody, or only whom it was for. `ttl_ms` is for how long (2026-07-28)."""
 
 # -- tools
 
@@ -95,6 +99,8 @@ class ListToolsResult(Shape):
 
     tools: list[Tool]
     next_cursor: Cursor | Unset = UNSET
+    ttl_ms: Number | Unset = UNSET
+    cache_scope: CacheScope | Unset = UNSET
     meta: JSONObject | Unset = UNSET
     extra: dict[str, JSON] = field(factory=dict)
 
@@ -165,6 +171,8 @@ class ListResourcesResult(Shape):
 
     resources: list[Resource]
     next_cursor: Cursor | Unset = UNSET
+    ttl_ms: Number | Unset = UNSET
+    cache_scope: CacheScope | Unset = UNSET
     meta: JSONObject | Unset = UNSET
     extra: dict[str, JSON] = field(factory=dict)
 
@@ -175,6 +183,8 @@ class ListResourceTemplatesResult(Shape):
 
     resource_templates: list[ResourceTemplate]
     next_cursor: Cursor | Unset = UNSET
+    ttl_ms: Number | Unset = UNSET
+    cache_scope: CacheScope | Unset = UNSET
     meta: JSONObject | Unset = UNSET
     extra: dict[str, JSON] = field(factory=dict)
 
@@ -192,6 +202,8 @@ class ReadResourceResult(Shape):
     """The contents of a resource, which may have several parts."""
 
     contents: list[ResourceContents]
+    ttl_ms: Number | Unset = UNSET
+    cache_scope: CacheScope | Unset = UNSET
     meta: JSONObject | Unset = UNSET
     extra: dict[str, JSON] = field(factory=dict)
 
@@ -251,6 +263,8 @@ class ListPromptsResult(Shape):
 
     prompts: list[Prompt]
     next_cursor: Cursor | Unset = UNSET
+    ttl_ms: Number | Unset = UNSET
+    cache_scope: CacheScope | Unset = UNSET
     meta: JSONObject | Unset = UNSET
     extra: dict[str, JSON] = field(factory=dict)
 

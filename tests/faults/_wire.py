@@ -375,7 +375,10 @@ async def serving(peer: Peer | Mapping[str, Peer], **options: Any) -> AsyncItera
 async def connected(url: str, peer: Peer | None = None, **options: Any) -> AsyncIterator[Connection]:
     """Our client, connected."""
     peer = Peer("test-client", "0") if peer is None else peer
-    async with open_http(url, trust_env=False, **options) as transport, peer.connect(transport) as connection:
+    async with (
+        open_http(url, trust_env=False, **options) as transport,
+        peer.connect(transport, revision="2025-11-25") as connection,
+    ):
         try:
             yield connection
         finally:

@@ -182,7 +182,7 @@ async def test_a_stream_of_get(make_peer: MakePeer) -> None:
         line = await broken.listen(receive_buffer=4096)
         first = await line.event()
         [connection] = [c for c in peer.connections if c.transport._listening]
-        await connection.send_log("info", "x" * TEN_MB, None, None, None)
+        await connection.send_log("info", "x" * TEN_MB)
         await line.piece()
         await line.reset()
         await until(lambda: not server.connections)
@@ -227,7 +227,7 @@ async def test_while_more_is_said(make_peer: MakePeer) -> None:
         [connection] = peer.connections
         for _ in range(10):
             line = await broken.listen(receive_buffer=4096)
-            await connection.send_log("info", "x" * TEN_MB, None, None, None)
+            await connection.send_log("info", "x" * TEN_MB)
             await until(lambda: connection.transport._busy)
             line.reset_now()
             connection.announce("notifications/tools/list_changed")

@@ -141,7 +141,7 @@ async def test_what_nobody_asked_for(make_peer: MakePeer, after: int) -> None:
         await until(lambda: peer.connections)
         [connection] = peer.connections
         for n in range(25):
-            await connection.send_log("info", n, None, None, None)
+            await connection.send_log("info", n)
             await settled()
         await until(lambda: len(heard) >= 25)
         await settled()

@@ -262,7 +262,7 @@ async def test_a_stream_that_is_not_read_does_not_hold_up_the_others(make_peer: 
     async with serving(peer) as server, scripting(server.url) as script:
         await script.listen(receive_buffer=SMALL)
         connection = connection_of(peer, script)
-        await connection.send_log("info", "x" * TEN_MB, None, None, None)
+        await connection.send_log("info", "x" * TEN_MB)
         await until(lambda: unwritten(server))
         line = await script.begin("tools/call", {"name": "ask", "arguments": {}})
         question = await within(line)

@@ -297,7 +297,7 @@ async def connected(peer: Peer, ours: LineTransport, theirs: LineTransport) -> A
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer)
-        async with peer.connect(ours) as connection:
+        async with peer.connect(ours, revision="2025-11-25") as connection:
             await wait_all_tasks_blocked()
             yield connection
 

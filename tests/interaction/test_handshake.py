@@ -349,7 +349,7 @@ async def test_a_client_whose_initialize_is_refused_says_so_and_disconnects(make
 
     async def connect() -> None:
         try:
-            async with peer.connect(ours):
+            async with peer.connect(ours, revision=NEWEST):
                 raise AssertionError("not reached")
         except RequestFailed as failed:
             failures.append(failed)

@@ -50,7 +50,7 @@ async def test_subscriptions_and_the_log_level_outlive_a_session(make_peer: Make
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             http = await nursery.start(partial(serve_http, server))
-            async with open_http(http.url) as transport, client.connect(transport) as connection:
+            async with open_http(http.url) as transport, client.connect(transport, revision="2025-11-25") as connection:
                 await connection.subscribe("news://today")
                 await connection.set_logging_level("debug")
                 first = transport.session_id

@@ -6,7 +6,11 @@ later is sent, so that nothing overtakes them. A stream that is cut is come back
 If the server has forgotten the session, a new one is begun beneath the connection, and what was refused is sent again:
 a 404 says that it was not served.
 
-Spec: basic/transports "Streamable HTTP" (C25-085 to C25-097, C25-106 to C25-134).
+A request that names its revision stands for itself: it goes without a session, its headers repeat what it says, and its
+stream is the only place where its answer can come. To stop waiting is to close that stream.
+
+Spec: basic/transports "Streamable HTTP" of 2025-11-25 (C25-085 to C25-097, C25-106 to C25-134) and of 2026-07-28
+(C26-145 to C26-206).
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 from attrs import define
 
-from ..._unset import RequestId
+from ..._unset import UNSET, JSONObject, RequestId
 from ...abc import Inbound, Transport, Unanswered
 from ...codec.messages import PARSE_ERROR, MessageCodec
 from ...errors import (
@@ -29,11 +33,12 @@ from ...errors import (
     RemoteProtocolError,
 )
 from ...framing.lines import Oversized
+from ...framing.mirror import Mirrored, mirrored_arguments, request_fields
 from ...framing.sse import Event, EventDecoder
 from ...limits import HttpClientLimits, Limits
 from ...wire.jsonrpc import ErrorObject, ErrorResponse, Malformed, Message, Notification, Request, Response
 from .pool import Answer, HttpPool, Url
-from .profile import ASSUMED, PROFILES, HttpProfile, opens_session, says_ready
+from .profile import ASSUMED, PROFILES, STATELESS, HttpProfile, names_revision, opens_session, says_ready
 from .remote import ERROR_BYTES, Auth, RemoteEndpoint
 
 __all__ = ["HttpClientTransport"]
@@ -57,6 +62,7 @@ class _Posted:
     scope: trio.CancelScope
     answered: bool = False
     has_room: bool = False
+    stands_alone: bool = False
 
 
 class HttpClientTransport(Transport):
@@ -98,7 +104,9 @@ class HttpClientTransport(Transport):
         self._pump_scope = trio.CancelScope()
         self._progress = trio.lowlevel.ParkingLot()
         self._messages = 0  # that have come in events
+        self._mirrored: dict[str, Sequence[Mirrored]] = {}
         self._closed = False
+        self.origin = str(url)
 
     def __repr__(self) -> str:
         return f"<HttpClientTransport {self._remote}>"
@@ -140,7 +148,8 @@ class HttpClientTransport(Transport):
         if isinstance(message, Request):
             if opens_session(message):
                 self._opening = message
-            self._posted[message.id] = _Posted(message, trio.CancelScope())
+            alone = names_revision(message) in STATELESS
+            self._posted[message.id] = _Posted(message, trio.CancelScope(), stands_alone=alone)
         elif isinstance(message, Notification) and says_ready(message):
             self._ready = message
         if self._pumping or not isinstance(message, Request):
@@ -177,7 +186,12 @@ class HttpClientTransport(Transport):
                 self._sent(len(entry[1]))
                 return True
         posted.scope.cancel()
-        return False
+        return posted.stands_alone  # closing its stream says so
+
+    def learn(self, tool: str, input_schema: JSONObject) -> None:
+        if self.profile.stateless:
+            self._mirrored.pop(tool, None)
+            self._mirrored[tool] = mirrored_arguments(input_schema)
 
     async def aclose(self) -> None:
         if self._closed:
@@ -299,7 +313,28 @@ class HttpClientTransport(Transport):
             posted.has_room = False
             self._room.release_on_behalf_of(posted)
 
+    async def _ask_alone(self, posted: _Posted, body: bytes, sent: Callable[[], None]) -> None:
+        message = posted.message
+        params = {} if message.params is UNSET else message.params
+        name = params.get("name") if message.method == "tools/call" else None
+        mirrored = self._mirrored.get(name, ()) if isinstance(name, str) else ()
+        fields = [
+            ("MCP-Protocol-Version", names_revision(message) or ""),
+            *request_fields(message.method, params, mirrored),
+        ]
+        async with self._remote.ask("POST", _ACCEPT, _JSON, *fields, body=body, opens=True, sent=sent) as answer:
+            if answer.status == 200:
+                await self._take_answer(posted, answer, False)
+                return
+            failure, error = await self._remote.failure(answer)
+        if error is None or answer.status in (401, 403):
+            raise failure
+        self._hand_on(ErrorResponse(message.id, error))
+
     async def _ask(self, posted: _Posted, body: bytes, sent: Callable[[], None]) -> None:
+        if posted.stands_alone:
+            await self._ask_alone(posted, body, sent)
+            return
         opens = posted.message is self._opening
         for again in (True, False):
             session_id = None if opens else self.session_id
@@ -423,7 +458,7 @@ class HttpClientTransport(Transport):
             cut = closed
         if posted.answered:
             return
-        if not decoder.last_id:
+        if posted.stands_alone or not decoder.last_id:  # C26-164
             raise ConnectionClosed(f"{posted.message.method}: the stream ended before the answer") from cut
         await self._come_back(decoder, posted)
 

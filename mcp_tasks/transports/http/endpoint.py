@@ -4,7 +4,10 @@ The checks come in an order that gives nothing away and costs little: Host and O
 headers, and only then is the body read. Sessions are found by their id *and* their principal, so that somebody else's
 session looks as if it did not exist.
 
-Spec: basic/transports "Streamable HTTP" (C25-079 to C25-136).
+A request that names its revision stands for itself, beside the sessions: its headers then have to say what its body
+says, and are compared in an order from what costs least to what tells most.
+
+Spec: basic/transports "Streamable HTTP" of 2025-11-25 (C25-079 to C25-136) and of 2026-07-28 (C26-139 to C26-214).
 """
 
 from __future__ import annotations
@@ -12,32 +15,41 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from ..._unset import Principal
+from ..._unset import UNSET, JSONObject, Principal, Unset
 from ...codec.messages import MessageCodec
 from ...errors import Forbidden, Unauthorized
+from ...framing.mirror import Mirrored, objection
 from ...limits import HttpLimits, Limits
-from ...wire.jsonrpc import Malformed
+from ...wire.jsonrpc import Malformed, Message, Request
+from ...wire.v2026_07_28 import CLIENT_CAPABILITIES, HEADER_MISMATCH, PROTOCOL_VERSION, UNSUPPORTED_VERSION
 from .auth import Authenticator, challenge_headers
+from .carrier import Carrier
 from .exchange import Exchange
 from .hosts import HostRules
-from .profile import PROFILES, opens_session
+from .profile import PROFILES, STATELESS, names_revision, opens_session
 from .session import SESSION_ID, HttpSession
+from .stateless import StatelessCarrier
 
 __all__ = ["Endpoint", "ServeSession"]
 
 logger = logging.getLogger("mcp_tasks.http")
 
-ServeSession = Callable[[HttpSession], Awaitable[None]]
+ServeSession = Callable[[Carrier], Awaitable[None]]
+MirroredArguments = Callable[[str], Sequence[Mirrored]]
 
 _ALLOW = (b"Allow", b"GET, POST, DELETE, OPTIONS")
-_CORS_HEADERS = b"Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version"
+_CORS_HEADERS = (
+    b"Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name"
+)
 _MAKES_ROOM_SECONDS = 60.0  # a session that was idle for so long may be ended for a new one
 _REMEMBERED = 256
 _VERSIONS = frozenset(revision.encode() for revision in PROFILES)
+_STATELESS = frozenset(revision.encode() for revision in STATELESS)
+_INVALID_PARAMS = -32602
 
 
 class Endpoint:
@@ -52,6 +64,7 @@ class Endpoint:
         auth: Authenticator | None = None,
         limits: Limits | None = None,
         http_limits: HttpLimits | None = None,
+        mirrored: MirroredArguments = lambda tool: (),
     ) -> None:
         limits = Limits() if limits is None else limits
         self.limits = HttpLimits() if http_limits is None else http_limits
@@ -59,9 +72,12 @@ class Endpoint:
         self.auth = auth
         self.sessions: dict[bytes, HttpSession] = {}
         """The sessions that are alive, by their ids."""
+        self.carriers: dict[Principal | None, StatelessCarrier] = {}
+        """What carries requests that stand for themselves, by whose they are."""
         self.closing = False
         """Whether new sessions are refused, because the server is about to shut down."""
         self._serve = serve
+        self._mirrored = mirrored
         self._nursery = nursery
         self._hosts = hosts
         self._codec = MessageCodec(json_depth=limits.json_depth)
@@ -124,14 +140,15 @@ class Endpoint:
     def _check_headers(self, exchange: Exchange, principal: Principal | None) -> None:
         headers = exchange.headers
         version = headers.get(b"mcp-protocol-version")
-        if version is not None and version not in _VERSIONS:
-            known = ", ".join(PROFILES)
-            exchange.refuse(
-                400, f"MCP-Protocol-Version: {version.decode('latin-1')!r} is not spoken here, only {known}"
-            )
+        posted = exchange.method == b"POST"
+        if version is not None and version not in _VERSIONS and not posted:
+            exchange.refuse(400, _unspoken(version))
+            return
+        if version in _STATELESS and not posted:
+            exchange.refuse(405, f"There is only POST in revision {version.decode()}", headers=[(b"Allow", b"POST")])
             return
         takes_json, takes_events = self._accepted(headers.get(b"accept", b"*/*"))
-        if exchange.method == b"POST":
+        if posted:
             kind = headers.get(b"content-type", b"")
             if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
                 exchange.refuse(415, "Content-Type: expected application/json")
@@ -139,7 +156,7 @@ class Endpoint:
             if not (takes_json or takes_events):
                 exchange.refuse(406, "Accept: expected application/json, text/event-stream")
                 return
-            if _SESSION_KEY not in headers:
+            if _SESSION_KEY not in headers or version not in _SESSION_VERSIONS:
                 return  # it may be the one that a session begins with
         elif exchange.method == b"GET" and not takes_events:
             exchange.refuse(406, "Accept: expected text/event-stream")
@@ -168,6 +185,10 @@ class Endpoint:
         if isinstance(message, Malformed):
             self._malformed(exchange, principal, message)
             return
+        version, named = exchange.headers.get(b"mcp-protocol-version"), names_revision(message)
+        if named is not None or version not in _SESSION_VERSIONS:
+            self._stand_alone(exchange, principal, message, version, named)
+            return
         if _SESSION_KEY in exchange.headers:
             session = self._session(exchange, principal)
         elif opens_session(message):
@@ -178,6 +199,65 @@ class Endpoint:
         if session is not None:
             takes_json, takes_events = self._accepted(exchange.headers.get(b"accept", b"*/*"))
             session.post(message, exchange, takes_json=takes_json, takes_events=takes_events)
+
+    def _stand_alone(
+        self,
+        exchange: Exchange,
+        principal: Principal | None,
+        message: Message,
+        version: bytes | None,
+        named: str | None,
+    ) -> None:
+        # In this order: version header against body, its support, other headers, what every request has to say.
+        headers = exchange.headers
+        if not isinstance(message, Request):
+            if version is not None and version not in _VERSIONS:
+                exchange.refuse(400, _unspoken(version))
+                return
+        else:
+            params = message.params
+            said = "" if version is None else version.decode("latin-1")
+            if named is not None and said != named:
+                what = f"MCP-Protocol-Version: {said!r}, but the body says {named!r}" if said else _VERSION_MISSING
+                exchange.refuse(400, what, code=HEADER_MISMATCH, id=message.id)
+                return
+            if said not in PROFILES or (named is not None and named not in STATELESS):
+                data = {"supported": list(PROFILES), "requested": said}
+                exchange.refuse(400, _unspoken(said.encode()), code=UNSUPPORTED_VERSION, id=message.id, data=data)
+                return
+            if named is not None:
+                name = params.get("name") if params is not UNSET and message.method == "tools/call" else None
+                mirrored = self._mirrored(name) if isinstance(name, str) else ()
+                wrong = objection(message.method, params, headers, mirrored)
+                if wrong is not None:
+                    exchange.refuse(400, wrong, code=HEADER_MISMATCH, id=message.id)
+                    return
+            wrong = _lacks(params)
+            if wrong is not None:
+                exchange.refuse(400, wrong, code=_INVALID_PARAMS, id=message.id)
+                return
+        carrier = self._carrier(exchange, principal)
+        if carrier is not None:
+            takes_json, takes_events = self._accepted(headers.get(b"accept", b"*/*"))
+            carrier.post(message, exchange, takes_json=takes_json, takes_events=takes_events)
+
+    def _carrier(self, exchange: Exchange, principal: Principal | None) -> StatelessCarrier | None:
+        carrier = self.carriers.get(principal)
+        if carrier is None:
+            if self.closing or (len(self.carriers) >= self.limits.sessions and not self._retire_one()):
+                why = "the server is shutting down" if self.closing else "there are too many requestors"
+                exchange.refuse(503, f"Not now: {why}", headers=[(b"Retry-After", b"10")])
+                return None
+            carrier = StatelessCarrier(principal, codec=self._codec, limits=self.limits)
+            self.carriers[principal] = carrier
+            self._nursery.start_soon(self._run, carrier)
+        return carrier
+
+    def _retire_one(self) -> bool:
+        idle = min((one for one in self.carriers.values() if one.idle), key=lambda one: one.seen_at, default=None)
+        if idle is not None:
+            self._end(idle, "there are too many requestors")
+        return idle is not None
 
     def _malformed(self, exchange: Exchange, principal: Principal | None, message: Malformed) -> None:
         session = self.sessions.get(exchange.headers.get(_SESSION_KEY, b""))
@@ -243,34 +323,46 @@ class Endpoint:
         self._end(oldest, "too many sessions: it had been idle for the longest time")
         return True
 
-    async def _run(self, session: HttpSession) -> None:
+    async def _run(self, session: Carrier) -> None:
         try:
             await self._serve(session)
         except Exception:
             logger.exception("%r failed", session)
         finally:
-            self.sessions.pop(session.id, None)
+            self._forget(session)
             with trio.CancelScope(shield=True):
                 await session.aclose()
 
-    def _end(self, session: HttpSession, why: str) -> None:
-        self.sessions.pop(session.id, None)  # at once: whoever still names it gets a 404 (C25-129)
+    def _forget(self, session: Carrier) -> None:
+        if isinstance(session, HttpSession):
+            self.sessions.pop(session.id, None)
+        elif self.carriers.get(session.principal) is session:
+            del self.carriers[session.principal]
+
+    def _end(self, session: Carrier, why: str) -> None:
+        self._forget(session)  # at once: whoever still names it gets a 404 (C25-129)
         session.end(why)
 
+    def _all(self) -> list[Carrier]:
+        return [*self.sessions.values(), *self.carriers.values()]
+
     async def settle(self) -> None:
-        """Wait until every request has its answer."""
-        for session in list(self.sessions.values()):
+        """Wait until every request has its answer; those that stay open until somebody ends them get theirs now."""
+        for session in self._all():
+            if session.closing is not None:
+                session.closing()
+        for session in self._all():
             await session.settle()
 
     def end_sessions(self, why: str) -> None:
         """End them all."""
-        for session in list(self.sessions.values()):
+        for session in self._all():
             self._end(session, why)
 
     def tick(self, now: float) -> None:
         """Look after what depends on time: quiet streams, and sessions that nobody uses."""
         over = now - self.limits.session_idle_seconds
-        for session in list(self.sessions.values()):
+        for session in self._all():
             if session.idle and session.seen_at <= over:
                 self._end(session, "the session was idle for too long")
             else:
@@ -278,3 +370,20 @@ class Endpoint:
 
 
 _SESSION_KEY = SESSION_ID.lower()
+_SESSION_VERSIONS = frozenset({None, *(_VERSIONS - _STATELESS)})
+_VERSION_MISSING = "MCP-Protocol-Version: required, since the body names a revision"
+
+
+def _unspoken(version: bytes) -> str:
+    return f"MCP-Protocol-Version: {version.decode('latin-1')!r} is not spoken here, only {', '.join(PROFILES)}"
+
+
+def _lacks(params: JSONObject | Unset) -> str | None:
+    # What every request has to say of whoever sends it (C26-055, C26-056); what it says is for others to read.
+    meta = None if params is UNSET else params.get("_meta")
+    if not isinstance(meta, dict):
+        return "$.params._meta: " + ("required" if meta is None else "expected object")
+    missing = [key for key in (PROTOCOL_VERSION, CLIENT_CAPABILITIES) if key not in meta]
+    if missing:
+        return f"$.params._meta.{missing[0]}: required"
+    return None if isinstance(meta[PROTOCOL_VERSION], str) else f"$.params._meta.{PROTOCOL_VERSION}: expected string"

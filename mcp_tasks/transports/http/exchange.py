@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
-from ..._unset import RequestId
+from ..._unset import JSON, UNSET, RequestId, Unset
 from ...codec.messages import MessageCodec
 from ...framing.http import Headers
 from ...wire.jsonrpc import ErrorObject, ErrorResponse
@@ -77,8 +77,15 @@ class Exchange(HttpRequest):
         """Write what can be written without waiting, and see to it that the rest is written soon."""
 
     def refuse(
-        self, status: int, message: str, *, code: int = -32600, id: RequestId | None = None, headers: Headers = ()
+        self,
+        status: int,
+        message: str,
+        *,
+        code: int = -32600,
+        id: RequestId | None = None,
+        data: JSON | Unset = UNSET,
+        headers: Headers = (),
     ) -> None:
         """Answer with an error: the HTTP status, and a JSON-RPC error, without an id if there is none (C25-082)."""
-        error = ErrorResponse(id, ErrorObject(code, message))
+        error = ErrorResponse(id, ErrorObject(code, message, data))
         self.respond(status, [_JSON, *headers], _CODEC.encode(error))

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
 
 import trio
 from attrs import define
 
 from ..._unset import Principal, RequestId
-from ...abc import Inbound, Transport
+from ...abc import Inbound
 from ...codec.messages import MessageCodec
 from ...errors import ConnectionClosed, LimitReached
 from ...limits import HttpLimits
 from ...wire.jsonrpc import ErrorObject, ErrorResponse, Malformed, Message, Notification, Request, Response
+from .carrier import Carrier
 from .exchange import Exchange
 from .profile import ASSUMED, PROFILES, HttpProfile
 from .streams import EventStream, parse_event_id
@@ -57,7 +57,7 @@ class _Post:
         return self.takes_events and self.exchange.open
 
 
-class HttpSession(Transport):
+class HttpSession(Carrier):
     """One client's session; the server's end of it. `id` is what the client names it by.
 
     `salt` begins the keys of its streams, so that an event id of another session is none of this one.
@@ -66,17 +66,11 @@ class HttpSession(Transport):
     def __init__(
         self, id: bytes, principal: Principal | None, *, codec: MessageCodec, limits: HttpLimits, salt: str = ""
     ) -> None:
+        super().__init__(principal, codec=codec, limits=limits)
         self.id = id
-        self.principal = principal
         self.profile: HttpProfile = ASSUMED
         self.opened = False
         """Whether the handshake has been answered."""
-        self.seen_at = trio.current_time()
-        """When the client last was here, in trio's time."""
-        self._codec = codec
-        self._limits = limits
-        self._take: Callable[[Inbound], None] | None = None
-        self._early: list[Inbound] = []
         self._posts: dict[RequestId, _Post] = {}
         self._streams: OrderedDict[str, EventStream] = OrderedDict()  # all that can be come back to
         self._listening: list[EventStream] = []  # those of GET, the newest last
@@ -86,12 +80,6 @@ class HttpSession(Transport):
         self._questions = 0  # how many of those are requests
         # Requests of ours without an answer: the stream that each went on, and its place there.
         self._asked: dict[RequestId, tuple[EventStream, int]] = {}
-        self._dirty: list[Exchange] = []
-        self._busy: dict[Exchange, object] = {}
-        self._progress = trio.lowlevel.ParkingLot()
-        self._ended = trio.Event()
-        self._why = "the session has ended"
-        self._closed = False
 
     def __repr__(self) -> str:
         return f"<HttpSession {self.id[:6].decode()}..., {len(self._posts)} posts, {len(self._listening)} listening>"
@@ -102,6 +90,11 @@ class HttpSession(Transport):
     def idle(self) -> bool:
         """Whether nothing is going on: no request without its answer, and nobody listening."""
         return not self._posts and not any(stream.attached for stream in self._listening)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every request has its answer."""
+        return not self._posts
 
     def post(self, message: Message, exchange: Exchange, *, takes_json: bool, takes_events: bool) -> None:
         """Take in a message and answer its POST: a notification or response at once, a request in time."""
@@ -167,23 +160,9 @@ class HttpSession(Transport):
         """Hand a message to whoever serves the session."""
         if isinstance(message, (Response, ErrorResponse, Malformed)) and message.id is not None:
             self._asked.pop(message.id, None)
-        if self._take is None:
-            self._early.append(message)
-        else:
-            self._take(message)
+        super().deliver(message)
 
     # --- Transport ------------------------------------------------------------------------------------------------
-
-    def push_to(self, take: Callable[[Inbound], None]) -> bool:
-        self._take = take
-        early, self._early = self._early, []
-        for message in early:
-            take(message)
-        return True
-
-    async def receive(self) -> Sequence[Inbound]:
-        await self._ended.wait()
-        raise ConnectionClosed(self._why)
 
     def speaks(self, revision: str) -> None:
         self.profile = PROFILES[revision]
@@ -252,23 +231,6 @@ class HttpSession(Transport):
             self._write(carrier)
         self._keep_within_bounds()
 
-    def try_flush(self) -> bool:
-        dirty, self._dirty = self._dirty, []
-        for exchange in dirty:
-            self._write(exchange)
-        return not self._busy
-
-    async def flush(self) -> None:
-        self.try_flush()
-        if self._busy:
-            await self._progress.park()
-
-    @property
-    def backlog(self) -> int:
-        if not self._dirty and not self._busy:
-            return 0
-        return sum(exchange.backlog for exchange in {*self._busy, *self._dirty}) or 1
-
     def backlog_of(self, related_to: RequestId | None) -> int:
         if not self._dirty and not self._busy:
             return 0
@@ -314,16 +276,6 @@ class HttpSession(Transport):
             post.exchange.lost = None
             post.exchange.respond(202, ())
             self._write(post.exchange)
-
-    async def settle(self) -> None:
-        """Wait until every request has its answer."""
-        while self._posts:
-            await self._progress.park()
-
-    def end(self, why: str) -> None:
-        """End the session; whoever serves it learns of it from `receive`."""
-        self._why = why
-        self._ended.set()
 
     async def aclose(self) -> None:
         if not self._closed:
@@ -424,24 +376,6 @@ class HttpSession(Transport):
         if exchange is not None:
             stream.written_at = trio.current_time()
             self._soil(exchange)
-
-    def _soil(self, exchange: Exchange) -> None:
-        if not self._dirty or self._dirty[-1] is not exchange:
-            self._dirty.append(exchange)
-            if self._busy:
-                self._progress.unpark_all()  # whoever flushes waits for others: here is one more to write
-
-    def _write(self, exchange: Exchange) -> None:
-        exchange.flush()
-        if exchange.backlog:
-            self._busy[exchange] = None
-            exchange.drained = lambda: self._written(exchange)
-        else:
-            self._written(exchange)
-
-    def _written(self, exchange: Exchange) -> None:
-        if self._busy.pop(exchange, self) is not self:
-            self._progress.unpark_all()
 
     def _forget(self, stream: EventStream) -> None:
         stream.let_go()

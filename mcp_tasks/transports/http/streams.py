@@ -16,9 +16,9 @@ from attrs import define
 from ...framing.sse import COMMENT, encode_event, encode_retry
 from .exchange import Exchange
 
-__all__ = ["EventStream", "parse_event_id"]
+__all__ = ["STREAM_HEADERS", "EventStream", "parse_event_id"]
 
-_STREAM = (
+STREAM_HEADERS = (
     (b"Content-Type", b"text/event-stream"),
     (b"Cache-Control", b"no-cache, no-transform"),
     (b"X-Accel-Buffering", b"no"),  # asks proxies not to hold events back
@@ -74,7 +74,7 @@ class EventStream:
         """
         self.let_go()
         self.exchange = exchange
-        exchange.begin(_STREAM)
+        exchange.begin(STREAM_HEADERS)
         complete = True
         if after is None:
             after = self._sent

@@ -88,7 +88,7 @@ SHAPES = sorted(
         for cls in Shape.__subclasses__()
         if attrs.has(cls)
         and cls.__module__.startswith("mcp_tasks.wire.")
-        and cls.__module__ != "mcp_tasks.wire.jsonrpc"
+        and cls.__module__ not in ("mcp_tasks.wire.jsonrpc", "mcp_tasks.wire.v2026_07_28")
     ),
     key=lambda cls: cls.__name__,
 )
@@ -177,6 +177,7 @@ TASK: JSONObject = {
     "statusMessage": "m",
 }
 PAGE = {"nextCursor": "c", "_meta": META}
+KEPT = {"ttlMs": 5, "cacheScope": "public"}
 
 EXAMPLES: list[tuple[Any, JSON]] = [
     (InitializeParams, {"protocolVersion": "x", "capabilities": CLIENT_CAPABILITIES, "clientInfo": WHO, "_meta": META}),
@@ -198,10 +199,10 @@ EXAMPLES: list[tuple[Any, JSON]] = [
     (CancelledParams, {"requestId": 1, "reason": "r", "_meta": META}),
     (SetLevelParams, {"level": "warning", "_meta": META}),
     (LogParams, {"level": "debug", "data": None, "logger": "l", "_meta": META}),
-    (ListToolsResult, {"tools": [TOOL], **PAGE}),
+    (ListToolsResult, {"tools": [TOOL], **PAGE, **KEPT}),
     (CallToolParams, {"name": "n", "arguments": {"a": {"b": [1]}}, "_meta": META}),
     (CallToolResult, {"content": BLOCKS, "structuredContent": {"a": 1}, "isError": True, "_meta": META}),
-    (ListResourcesResult, {"resources": [RESOURCE], **PAGE}),
+    (ListResourcesResult, {"resources": [RESOURCE], **PAGE, **KEPT}),
     (
         ListResourceTemplatesResult,
         {
@@ -209,13 +210,14 @@ EXAMPLES: list[tuple[Any, JSON]] = [
                 {"uriTemplate": "file:///{a}", **{k: x for k, x in RESOURCE.items() if k not in ("uri", "size")}}
             ],
             **PAGE,
+            **KEPT,
         },
     ),
     (v.REQUEST_PARAMS["resources/read"], {"uri": "u", "_meta": META}),
     (v.REQUEST_PARAMS["resources/subscribe"], {"uri": "u", "_meta": META}),
     (v.NOTIFICATION_PARAMS["notifications/resources/updated"], {"uri": "u", "_meta": META}),
     (v.NOTIFICATION_PARAMS["notifications/initialized"], {"_meta": META}),
-    (ReadResourceResult, {"contents": [TEXT_CONTENTS, BLOB_CONTENTS], "_meta": META}),
+    (ReadResourceResult, {"contents": [TEXT_CONTENTS, BLOB_CONTENTS], "_meta": META, **KEPT}),
     (
         ListPromptsResult,
         {
@@ -230,6 +232,7 @@ EXAMPLES: list[tuple[Any, JSON]] = [
                 }
             ],
             **PAGE,
+            **KEPT,
         },
     ),
     (GetPromptParams, {"name": "n", "arguments": {"a": "b"}, "_meta": META}),
@@ -577,11 +580,11 @@ class TestUnknownMembers:
 
     @pytest.mark.parametrize(("shape", "value"), EXAMPLES, ids=_name)
     def test_top_level(self, shape: Any, value: dict[str, JSON]) -> None:
-        unknown = {**value, "com.example/odd": [None], "ttlMs": 5}
+        unknown = {**value, "com.example/odd": [None], "even": 5}
         lifted = CODEC.lift(unknown, shape)
         if "extra" in attrs.fields_dict(type(lifted)):
             assert CODEC.lower(lifted) == unknown
-            assert set(lifted.extra) >= {"com.example/odd", "ttlMs"}
+            assert set(lifted.extra) >= {"com.example/odd", "even"}
         else:
             assert CODEC.lower(lifted) == value
 

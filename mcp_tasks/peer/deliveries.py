@@ -1,0 +1,339 @@
+"""How a handler's words reach the other side, and where its journal is: one class for each situation.
+
+A *live* request is asked back on its connection. A *task* keeps its questions in its record, where whoever asks for it
+finds them, or has them sent to its requestor. A *round* is a request of an era in which servers ask nothing: the first
+question ends the handler, the answer to its request says what has to be known, and the repeated request runs it again
+with the answers. A handler sees none of this.
+
+Spec: 2025-11-25 basic/utilities/tasks "Input Required Status"; 2026-07-28 basic/patterns/mrtr.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._unset import JSON, JSONObject, RequestId, TaskId
+from ..dialects.base import Side, Terms
+from ..errors import (
+    CapabilityMissing,
+    ConnectionClosed,
+    InvalidParams,
+    LocalProtocolError,
+    MCPError,
+    TaskAlreadySettled,
+)
+from ..tasks.model import EMPTY, Question
+from ..tasks.registry import TaskRegistry
+from ..trace import current_trace
+from .questions import Ask
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .links import Link
+
+__all__ = ["Delivery", "LiveDelivery", "RoundDelivery", "TaskDelivery"]
+
+_TOGETHER = 3  # turns of the scheduler in which questions count as asked at once
+
+
+class Delivery(ABC):
+    """How a handler's words reach the other side, and where its journal is."""
+
+    task_id: TaskId | None = None
+    terms: Terms
+    """The terms on which the request came."""
+
+    @property
+    @abstractmethod
+    def connection(self) -> Connection:
+        """The connection to the requestor. Raises `ConnectionClosed` while there is none."""
+
+    @property
+    @abstractmethod
+    def latest(self) -> Connection:
+        """The last connection to the requestor, open or not."""
+
+    @property
+    @abstractmethod
+    def related_to(self) -> RequestId | None:
+        """The request of theirs with which what we say goes along, if there is one now."""
+
+    @abstractmethod
+    async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
+        """Ask, and return the answer as JSON."""
+
+    @abstractmethod
+    def journal(self) -> Mapping[str, JSON]:
+        """What was answered or noted before, by key."""
+
+    @abstractmethod
+    async def note(self, key: str, value: JSON) -> None:
+        """Add to the journal."""
+
+    @abstractmethod
+    async def report(self, message: str) -> bool:
+        """Make `message` the status message; False where there is no such thing."""
+
+    @abstractmethod
+    def active(self) -> bool:
+        """Whether the request or task is still going on; nothing is said about it afterwards."""
+
+    def wrong(self, key: str, error: MCPError) -> MCPError:
+        """What a handler gets to see where an answer is none."""
+        return error
+
+
+class LiveDelivery(Delivery):
+    """A plain request, answered on the connection it came by."""
+
+    def __init__(self, connection: Connection, id: RequestId, terms: Terms) -> None:
+        self.terms = terms
+        self._connection = connection
+        self._id = id
+        self._journal: dict[str, JSON] = {}
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection
+
+    @property
+    def latest(self) -> Connection:
+        return self._connection
+
+    @property
+    def related_to(self) -> RequestId:
+        return self._id
+
+    async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
+        answer = await self._connection.call(question.method, question.params(), related_to=self._id)
+        self._journal[key] = answer
+        return answer
+
+    def journal(self) -> Mapping[str, JSON]:
+        return self._journal
+
+    async def note(self, key: str, value: JSON) -> None:
+        self._journal[key] = value
+
+    async def report(self, message: str) -> bool:
+        return False
+
+    def active(self) -> bool:
+        return self._connection.is_serving(self._id)
+
+
+class RoundDelivery(LiveDelivery):
+    """A request in an era in which servers ask nothing: one round of it.
+
+    `scope` is to be around the handler. `journal` is what earlier rounds brought, and `volunteered` are answers to
+    what may never have been asked: good for a question under that key, and for nothing that was noted. `no_asking`, if
+    not empty, says why there can be no questions. One that must not run twice has `repeats` unset: its first question
+    calls for a task, as does whoever finds that it takes long; `promoted` then tells of the task's own delivery.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        id: RequestId,
+        terms: Terms,
+        journal: Mapping[str, JSON],
+        *,
+        volunteered: Mapping[str, JSONObject] = EMPTY,
+        repeats: bool = True,
+        no_asking: str = "",
+    ) -> None:
+        super().__init__(connection, id, terms)
+        self._journal.update(journal)
+        self._volunteered = volunteered
+        self.scope = trio.CancelScope()
+        self.asked: dict[str, Question] = {}
+        """What has to be known before the handler can go on."""
+        self.turn = trio.Event()
+        """Set when something has to be decided: it is over, or has to become a task."""
+        self._repeats = repeats
+        self._no_asking = no_asking
+        self._promoting = False
+        self._promoted = trio.Event()
+        self._task: TaskDelivery | None = None
+
+    # A task that is being made of it takes over everything.
+
+    def promote(self) -> None:
+        """A task is about to be made of it: what is asked and noted from now on waits for that."""
+        self._promoting = True
+
+    def promoted(self, task: TaskDelivery) -> None:
+        """It is a task now."""
+        self._task = task
+        self._promoted.set()
+
+    @property
+    def ends_with_questions(self) -> bool:
+        """Whether a question can be the answer: not where there are none, in what must not run twice, or in a task."""
+        return not self._no_asking and self._repeats and not self._promoting
+
+    async def _later(self) -> TaskDelivery | None:
+        if self._promoting:
+            await self._promoted.wait()
+        return self._task
+
+    @property
+    def task_id(self) -> TaskId | None:  # type: ignore[override]
+        return None if self._task is None else self._task.task_id
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection if self._task is None else self._task.connection
+
+    @property
+    def related_to(self) -> RequestId | None:  # type: ignore[override]
+        return self._id if self._task is None else self._task.related_to
+
+    async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
+        lowered = _lowered(self.terms, question, self._connection.side)
+        if self._no_asking:
+            raise LocalProtocolError(self._no_asking)
+        if key in self._volunteered:
+            self.terms.dialect.check_answers(self._volunteered, {key: question.method}, "$.params.inputResponses")
+            self._journal[key] = self._volunteered[key]
+            return self._volunteered[key]
+        if not self._repeats:
+            self.terms.dialect.require_tasks("a handler that cannot run twice has a question", self.terms.capabilities)
+            self.turn.set()
+            await self._promoted.wait()
+        task = await self._later()
+        if task is not None:
+            return await task.ask(key, question)
+        self.asked[key] = lowered
+        try:
+            for _ in range(_TOGETHER):
+                await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            if not self.scope.cancel_called:
+                del self.asked[key]  # the handler itself has changed its mind
+            raise
+        self.scope.cancel()
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    async def note(self, key: str, value: JSON) -> None:
+        task = await self._later()
+        if task is None:
+            self._journal[key] = value
+        else:
+            await task.note(key, value)
+
+    def journal(self) -> Mapping[str, JSON]:
+        return self._journal if self._task is None else self._task.journal()
+
+    async def report(self, message: str) -> bool:
+        return False if self._task is None else await self._task.report(message)
+
+    def active(self) -> bool:
+        return super().active() if self._task is None else self._task.active()
+
+    def wrong(self, key: str, error: MCPError) -> MCPError:
+        return InvalidParams(f"$.params.inputResponses.{key}: {error}") if self._task is None else error
+
+
+class TaskDelivery(Delivery):
+    """A task, whose requestor may be on another connection by now, or on none."""
+
+    def __init__(self, registry: TaskRegistry, id: TaskId, link: Link, terms: Terms) -> None:
+        self.task_id: TaskId = id
+        self.terms = terms
+        self._registry = registry
+        self._link = link
+
+    @property
+    def connection(self) -> Connection:
+        return self._link.connection
+
+    @property
+    def latest(self) -> Connection:
+        return self._link.latest
+
+    @property
+    def related_to(self) -> RequestId | None:
+        return self._link.related_to
+
+    async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
+        asked = _lowered(self.terms, question, self._link.latest.side)
+        await self._registry.ask(self.task_id, key, asked)
+        answer: JSONObject | None = None
+        failure: Exception | None = None
+
+        async def courier() -> None:
+            # To where the requestor can be sent requests, if it ever is there.
+            nonlocal failure
+            try:
+                await self._registry.answer(self.task_id, {key: await self._carried(question)})
+            except TaskAlreadySettled:
+                pass
+            except Exception as error:
+                failure = error
+                nursery.cancel_scope.cancel()
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(courier)
+                try:
+                    answer = await self._registry.answered(self.task_id, key)
+                except TaskAlreadySettled as settled:
+                    failure = settled
+                nursery.cancel_scope.cancel()
+        finally:
+            if answer is None:
+                await self._registry.give_up(self.task_id, key)
+        if answer is None:
+            assert failure is not None
+            raise failure
+        return answer
+
+    async def _carried(self, question: Ask[Any]) -> JSONObject:
+        params = question.params()
+        while True:
+            connection = await self._link.wait()
+            try:
+                with self._link.asking() as on_mint:
+                    told = await connection.call(
+                        question.method,
+                        params,
+                        related_task=self.task_id,
+                        related_to=self._link.related_to,
+                        on_mint=on_mint,
+                    )
+                    return connection.dialect.lift_answer(told)
+            except ConnectionClosed:
+                continue  # the question stays open until the requestor is back or the task's time is up
+            except CapabilityMissing:
+                if not self.terms.dialect.stateless:
+                    raise
+                await self._link.moved()  # it can be answered where the task came from
+
+    def journal(self) -> Mapping[str, JSON]:
+        return self._registry.journal(self.task_id)
+
+    async def note(self, key: str, value: JSON) -> None:
+        await self._registry.note(self.task_id, key, value)
+
+    async def report(self, message: str) -> bool:
+        try:
+            await self._registry.report(self.task_id, message)
+        except TaskAlreadySettled:
+            pass  # over already; the work is about to notice
+        return True
+
+    def active(self) -> bool:
+        return self._registry.is_live(self.task_id)
+
+
+def _lowered(terms: Terms, question: Ask[Any], side: Side) -> Question:
+    params = terms.dialect.lower_call(question.params(), stamp={**current_trace()})
+    lowered: JSONObject = params if isinstance(params, dict) else {}
+    terms.dialect.check_question(question.method, lowered, terms.capabilities, side)
+    return Question(question.method, lowered)
