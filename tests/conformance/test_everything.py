@@ -10,7 +10,16 @@ import pytest
 import trio
 
 from conformance.fixtures.everything import PIXEL, peer
-from mcp_tasks import Connection, Context, MethodNotFound, Peer, RequestFailed, memory_transport_pair
+from mcp_tasks import (
+    V2025_11_25,
+    V2026_07_28,
+    Connection,
+    Context,
+    MethodNotFound,
+    Peer,
+    RequestFailed,
+    memory_transport_pair,
+)
 from mcp_tasks.cli.calls import render
 from mcp_tasks.wire.client_features import CreateMessageParams, CreateMessageResult, ElicitFormParams, ElicitResult
 from mcp_tasks.wire.content import TextContent
@@ -41,11 +50,11 @@ class Host:
 
 
 @asynccontextmanager
-async def connected(host: Host) -> AsyncIterator[Connection]:
+async def connected(host: Host, revision: str = V2025_11_25.revision) -> AsyncIterator[Connection]:
     ours, theirs = memory_transport_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(peer.serve, theirs)
-        async with host.peer.connect(ours) as connection:
+        async with host.peer.connect(ours, revision=revision) as connection:
             yield connection
 
 
@@ -72,7 +81,7 @@ async def test_a_tool_that_may_be_a_task(
 @pytest.mark.parametrize(
     ("tool", "arguments", "text"),
     [
-        ("greet", {"name": "Ada"}, "hello Ada"),
+        ("greet", {"name": "Ada"}, "Hello, Ada!"),
         ("drive_sampling", {"prompt": "hello"}, "a reply"),
         ("drive_elicitation", {"message": "What is it?"}, "forty-two"),
     ],
@@ -86,6 +95,24 @@ async def test_a_tool_that_is_no_task(autojump_clock: object, tool: str, argumen
                 pass
     assert refused.value.code == -32601
     assert all(host.hosted)  # as tasks of the client's
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated from revision")
+@pytest.mark.parametrize(("tool", "arguments", "text"), CALLS)
+async def test_a_tool_without_a_session(
+    autojump_clock: object, tool: str, arguments: dict[str, Any], text: str
+) -> None:
+    host = Host()
+    async with connected(host, V2026_07_28.revision) as connection:
+        assert render(await connection.call_tool(tool, arguments)) == text
+    assert not any(host.hosted)
+
+
+async def test_a_tool_that_wants_a_session(autojump_clock: object) -> None:
+    async with connected(Host(), V2026_07_28.revision) as connection:
+        for tool, argument in (("drive_sampling", "prompt"), ("drive_elicitation", "message")):
+            result = await connection.call_tool(tool, {argument: "?"})
+            assert (result.is_error, result.text) == (True, "clients run tasks in a session only")
 
 
 async def test_a_tool_that_has_to_be_a_task(autojump_clock: object) -> None:

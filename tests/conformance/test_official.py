@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 
 from conformance import official
-from conformance.official import EXPECTED, Trouble, examine, judge, served
+from conformance.official import EXPECTED, REVISIONS, Trouble, examine, judge, plan, served
 
 GOOD: dict[str, Any] = {"id": "works", "status": "SUCCESS", "description": "It works"}
 BAD: dict[str, Any] = {"id": "works", "status": "FAILURE", "description": "It works", "errorMessage": "it does not"}
@@ -67,10 +68,43 @@ def test_a_client_has_to_play_to_the_end(tmp_path: Path) -> None:
     )
 
 
+def test_a_scenario_that_tests_nothing(tmp_path: Path) -> None:
+    (name,) = official.EMPTY
+    record(tmp_path, f"server-{name}", [{**GOOD, "status": "SKIPPED"}])
+    assert judge("server", name, tmp_path) == ([], 0)
+
+
+@pytest.mark.parametrize("checks", [[GOOD], [BAD], [{**GOOD, "status": "SKIPPED"}, GOOD], []])
+def test_a_scenario_that_no_longer_tests_nothing(tmp_path: Path, checks: list[dict[str, Any]]) -> None:
+    (name,) = official.EMPTY
+    record(tmp_path, f"server-{name}", checks)
+    assert judge("server", name, tmp_path) == (["it is not empty any more"], 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "problems"),
+    [
+        ("SKIPPED", "ClientMcpMethodHeader_initialize", 0),
+        ("FAILURE", "ClientMcpMethodHeader_initialize", 1),
+        ("SKIPPED", "ClientMcpMethodHeader_tools_call", 1),
+    ],
+)
+def test_a_request_that_the_revision_does_not_have(tmp_path: Path, status: str, name: str, problems: int) -> None:
+    skipped = {"id": "headers", "name": name, "status": status, "description": "?"}
+    record(tmp_path, "http-standard-headers", [GOOD, skipped], said="played http-standard-headers")
+    assert len(judge("client", "http-standard-headers", tmp_path)[0]) == problems
+
+
 def test_only_authorization_may_fail() -> None:
-    lines = [line.strip() for line in EXPECTED.read_text().splitlines() if not line.lstrip().startswith("#")]
-    assert lines[0] == "client:"
-    assert all(line.startswith("- auth/") for line in lines[1:])
+    lines = [line for line in EXPECTED.read_text().splitlines() if not line.lstrip().startswith("#")]
+    known = [line.strip() for line in lines]
+    assert [line for line in known if not line.startswith("- auth/")] == [
+        line for revision in REVISIONS for line in (f'"{revision}":', "client:")
+    ]
+    assert all(line.startswith(("    - ", "  client:", '"')) for line in lines)
+
+
+OLD, NEW = REVISIONS
 
 
 @frozen
@@ -80,26 +114,75 @@ class FakeSuite:
     folder: Path
     outcomes: dict[str, list[dict[str, Any]]]
     code: int = 0
+    newer: dict[str, list[dict[str, Any]]] | None = None
+    """What comes out of the newer revision, if it is something else."""
+    commands: list[tuple[str, ...]] = field(factory=list)
 
     def read_yaml(self, path: Path) -> dict[str, Any]:
         if path == EXPECTED:
-            return {"client": ["auth/basic", "auth/extra"]}
-        unscored = [{"scenario": "auth/extra", "leg": "client"}, {"scenario": "late", "leg": "client"}]
-        return {"server": [], "client": ["auth/basic", "first"], "not_scored": unscored}
+            return {OLD: {"client": ["auth/basic", "auth/extra"]}, NEW: {"client": ["auth/basic"]}}
+        if path.name == f"{OLD}.yaml":
+            unscored = [{"scenario": "auth/extra", "leg": "client"}, {"scenario": "late", "leg": "client"}]
+            return {"server": ["ping"], "client": ["auth/basic", "first"], "not_scored": unscored}
+        unscored = [{"scenario": name, "leg": "server"} for name in ("tasks-lifecycle", *official.EMPTY)]
+        return {"server": ["ping"], "client": ["auth/basic", "first"], "not_scored": unscored}
 
     def command(self, *arguments: str) -> list[str]:
+        self.commands.append(arguments)
         results = Path(arguments[arguments.index("--output-dir") + 1])
-        for name, checks in self.outcomes.items():
+        outcomes = self.newer if self.newer is not None and NEW in arguments else self.outcomes
+        for name, checks in outcomes.items():
             record(results, name, checks, said=f"played {name}")
         return [sys.executable, "-c", f"raise SystemExit({self.code})"]
 
+    def examine(self, results: Path, *legs: str, revisions: Sequence[str] = (OLD,), only: str | None = None) -> bool:
+        return examine(self, plan(self, revisions, legs, only), only, results)  # type: ignore[arg-type]
+
 
 AS_KNOWN = {"auth/basic": [BAD], "auth/extra": [BAD], "first": [GOOD], "late": [GOOD]}
+NEWER = {"auth/basic": [BAD], "first": [GOOD]}
+ON_SERVER = {
+    "server-ping": [GOOD],
+    "server-tasks-lifecycle": [GOOD],
+    **{f"server-{name}": [{**GOOD, "status": "SKIPPED"}] for name in official.EMPTY},
+}
 
 
-def test_all_as_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert examine(FakeSuite(tmp_path, AS_KNOWN), ["server", "client"], None, tmp_path)  # type: ignore[arg-type]
-    assert capsys.readouterr().out.endswith("4 scenarios: 2 passed, 2 failed as known, 0 not as expected\n")
+@pytest.fixture
+def served_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A server that tells this file whenever it is started."""
+    log = tmp_path / "started"
+    tells = f"print('here', file=open({str(log)!r}, 'a'), flush=True)"
+    stops = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))"
+    monkeypatch.setattr(official, "SERVER", program(stops, tells, SAYS, "signal.pause()"))
+    return log
+
+
+def test_all_as_known(tmp_path: Path, served_once: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = FakeSuite(tmp_path, {**AS_KNOWN, **ON_SERVER}, newer={**NEWER, **ON_SERVER})
+    assert suite.examine(tmp_path, "server", "client", revisions=REVISIONS)
+    told = capsys.readouterr().out
+    assert told.endswith("10 scenarios: 6 passed, 1 empty, 3 failed as known, 0 not as expected\n")
+    assert "tests nothing, as known" in told
+    runs = [(command[0], command[command.index("--requirements") + 1]) for command in suite.commands]
+    assert runs == [("server", OLD), ("server", NEW), ("client", OLD), ("client", NEW)]
+
+
+def test_one_server_answers_to_all_revisions(tmp_path: Path, served_once: Path) -> None:
+    suite = FakeSuite(tmp_path, ON_SERVER)
+    assert suite.examine(tmp_path, "server", revisions=REVISIONS)
+    assert served_once.read_text() == "here\n"
+    assert [command[command.index("--url") + 1] for command in suite.commands] == ["http://127.0.0.1:1/mcp"] * 2
+
+
+def test_the_suite_is_told_what_fails_in_its_revision(tmp_path: Path) -> None:
+    suite = FakeSuite(tmp_path, AS_KNOWN, newer=NEWER)
+    assert suite.examine(tmp_path, "client", revisions=REVISIONS)
+    told = [Path(command[command.index("--expected-failures") + 1]) for command in suite.commands]
+    assert [json.loads(path.read_text()) for path in told] == [
+        {"client": ["auth/basic", "auth/extra"]},
+        {"client": ["auth/basic"]},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -113,23 +196,46 @@ def test_all_as_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 )
 def test_not_as_known(tmp_path: Path, capsys: pytest.CaptureFixture[str], different: dict[str, Any], told: str) -> None:
     suite = FakeSuite(tmp_path, {**AS_KNOWN, **different}, code=1)
-    assert not examine(suite, ["client"], None, tmp_path)  # type: ignore[arg-type]
+    assert not suite.examine(tmp_path, "client")
     said = capsys.readouterr().out
     assert told in said
     assert "1 not as expected" in said
 
 
+def test_not_as_known_in_one_revision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = FakeSuite(tmp_path, AS_KNOWN, newer={**NEWER, "first": [BAD]})
+    assert not suite.examine(tmp_path, "client", revisions=REVISIONS)
+    said = capsys.readouterr().out
+    assert [line[:10] for line in said.splitlines() if "FAILED" in line] == [NEW]
+    assert "1 not as expected" in said
+
+
 def test_the_suite_has_a_complaint_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not examine(FakeSuite(tmp_path, AS_KNOWN, code=1), ["client"], None, tmp_path)  # type: ignore[arg-type]
-    assert "ended with code 1" in capsys.readouterr().out
+    assert not FakeSuite(tmp_path, AS_KNOWN, code=1).examine(tmp_path, "client")
+    assert f"ended with code 1 on the client, {OLD}" in capsys.readouterr().out
 
 
 def test_one_scenario(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     suite = FakeSuite(tmp_path, {"first": [GOOD]})
-    assert examine(suite, ["server", "client"], "first", tmp_path)  # type: ignore[arg-type]
+    assert suite.examine(tmp_path, "server", "client", only="first")
     assert "1 scenarios: 1 passed" in capsys.readouterr().out
     with pytest.raises(Trouble, match="'second'"):
-        examine(suite, ["server", "client"], "second", tmp_path)  # type: ignore[arg-type]
+        suite.examine(tmp_path, "server", "client", only="second")
+
+
+def test_one_scenario_of_an_extension(tmp_path: Path, served_once: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = FakeSuite(tmp_path, ON_SERVER)
+    assert suite.examine(tmp_path, "server", "client", revisions=REVISIONS, only="tasks-lifecycle")
+    assert "1 scenarios: 1 passed" in capsys.readouterr().out
+    ((*_, scenario, name, version, revision, force, _, _, _, _),) = suite.commands
+    # The suite counts extensions to no revision, and would leave it out.
+    assert [scenario, name, version, revision, force] == [
+        "--scenario",
+        "tasks-lifecycle",
+        "--spec-version",
+        NEW,
+        "--force",
+    ]
 
 
 # --- our server, as the suite is given it -----------------------------------------------------------------------------

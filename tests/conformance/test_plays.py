@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import trio
 
 from conformance.fixtures.plays import PLAYS, Surprise, party, play
-from mcp_tasks import Context, Peer, ToolError, serve_http
+from mcp_tasks import HANDSHAKE, V2025_11_25, V2026_07_28, Context, Peer, ToolError, serve_http
 from mcp_tasks.testing import peer_pair
 from mcp_tasks.wire.server_features import CallToolResult
 
@@ -75,21 +76,109 @@ def echoing(told: list[Any]) -> Peer:
     return server
 
 
+def referring(told: list[Any]) -> Peer:
+    return listing(
+        told, {"name": "lookup_user", "inputSchema": {"type": "object", "$ref": "http://127.0.0.1:9/schema"}}
+    )
+
+
+def asking_in_rounds(told: list[Any]) -> Peer:
+    server = Peer("mock", "0")
+
+    async def ask(ctx: Context) -> str:
+        answer = await ctx.elicit("Go on?", {"confirmed": bool | None})
+        told.append(answer.action)
+        return "echo-state-ok, no-state-ok"
+
+    async def answer() -> str:
+        return "unrelated-ok, no-result-type-test-ok"
+
+    for name in ("test_mrtr_echo_state", "test_mrtr_no_state"):
+        server.tool(name=name)(ask)
+    for name in ("test_mrtr_unrelated", "test_mrtr_no_result_type"):
+        server.tool(name=name)(answer)
+    return server
+
+
+def of_every_kind(told: list[Any]) -> Peer:
+    server = Peer("mock", "0")
+
+    async def tool() -> str:
+        told.append("tool")
+        return "done"
+
+    server.tool(name="test_headers")(tool)
+    server.tool(name="my-hyphenated-tool")(tool)
+
+    @server.resource("file:///path/to/file%20name.txt")
+    async def resource() -> str:
+        told.append("resource")
+        return "text"
+
+    @server.prompt
+    async def test_prompt() -> str:
+        told.append("prompt")
+        return "text"
+
+    return server
+
+
+def mirroring(told: list[Any]) -> Peer:
+    marked = {"type": "string", "x-mcp-header": "Region"}
+    schema = {"type": "object", "properties": {"region": marked, "verbose": {"type": "boolean"}}}
+    return listing(told, {"name": "test_custom_headers", "inputSchema": schema})
+
+
+def valid(told: list[Any]) -> Peer:
+    schema = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+    return listing(told, {"name": "valid_tool", "inputSchema": schema})
+
+
+def listing(told: list[Any], *tools: dict[str, Any]) -> Peer:
+    """A server of tools that are none of ours: nobody checks their schemas, or arguments against them."""
+    server = Peer("mock", "0")
+
+    @server.handle("tools/list")
+    async def listed(ctx: Context, params: object) -> dict[str, Any]:
+        return {"tools": list(tools)}
+
+    @server.handle("tools/call")
+    async def called(ctx: Context, params: dict[str, Any]) -> dict[str, Any]:
+        told.append(params["arguments"])
+        return {"content": [{"type": "text", "text": "done"}]}
+
+    return server
+
+
+CONTEXT = {"toolCalls": [{"name": "test_custom_headers", "arguments": {"region": "south", "verbose": None}}]}
 SERVERS: dict[str, tuple[Callable[[list[Any]], Peer], list[Any]]] = {
     "initialize": (lambda told: Peer("mock", "0"), []),
     "tools_call": (adding, [(5, 3)]),
     "elicitation-sep1034-client-defaults": (asking, [{"name": "John Doe", "age": 30}]),
     "sse-retry": (dropping, ["called"]),
     "json-schema-2020-12-preservation": (echoing, [SCHEMA]),
+    "json-schema-ref-no-deref": (referring, []),
+    "request-metadata": (lambda told: Peer("mock", "0"), []),
+    "sep-2322-client-request-state": (asking_in_rounds, ["accept", "accept"]),
+    "http-standard-headers": (of_every_kind, ["tool", "tool", "resource", "prompt"]),
+    "http-custom-headers": (mirroring, [{"region": "south", "verbose": None}]),
+    "http-invalid-tool-headers": (valid, [{"region": "anywhere"}]),
 }
+OF_SESSIONS = ["initialize", "elicitation-sep1034-client-defaults", "sse-retry"]
+"""Scenarios that the suite has in revisions with a handshake only."""
 
 
-@pytest.mark.parametrize("scenario", PLAYS)
-async def test_a_scenario(scenario: str) -> None:
+def in_every_revision(scenarios: Iterable[str]) -> list[tuple[str, str]]:
+    revisions = (V2025_11_25.revision, V2026_07_28.revision)
+    return [(name, each) for name in scenarios for each in revisions if name not in OF_SESSIONS or each in HANDSHAKE]
+
+
+@pytest.mark.parametrize(("scenario", "revision"), in_every_revision(PLAYS))
+async def test_a_scenario(scenario: str, revision: str) -> None:
     make, expected = SERVERS[scenario]
     told: list[Any] = []
-    async with peer_pair(party(), make(told)) as pair:
-        await PLAYS[scenario](pair.client)
+    async with peer_pair(party(), make(told), revision=revision) as pair:
+        await PLAYS[scenario](pair.client, CONTEXT)
     assert told == expected
 
 
@@ -101,22 +190,35 @@ async def served(scenario: str, told: list[Any]) -> AsyncIterator[str]:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("scenario", PLAYS)
-async def test_a_scenario_over_http(scenario: str) -> None:
+@pytest.mark.parametrize(("scenario", "revision"), in_every_revision(PLAYS))
+async def test_a_scenario_over_http(scenario: str, revision: str) -> None:
     told: list[Any] = []
     async with served(scenario, told) as url:
-        await play(scenario, url)
+        await play(scenario, url, revision, CONTEXT)
     assert told == SERVERS[scenario][1]
 
 
-async def test_a_scenario_as_the_suite_has_it_played(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MCP_CONFORMANCE_SCENARIO", "tools_call")
-    monkeypatch.setenv("MCP_CONFORMANCE_PROTOCOL_VERSION", "2025-11-25")
+@pytest.mark.parametrize(
+    ("scenario", "revision"), [("tools_call", V2025_11_25.revision), ("http-custom-headers", V2026_07_28.revision)]
+)
+async def test_a_scenario_as_the_suite_has_it_played(
+    scenario: str, revision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCP_CONFORMANCE_SCENARIO", scenario)
+    monkeypatch.setenv("MCP_CONFORMANCE_PROTOCOL_VERSION", revision)
+    if scenario == "http-custom-headers":
+        monkeypatch.setenv("MCP_CONFORMANCE_CONTEXT", json.dumps({"name": scenario, **CONTEXT}))
     told: list[Any] = []
-    async with served("tools_call", told) as url:
+    async with served(scenario, told) as url:
         done = await trio.run_process([sys.executable, "-m", "conformance.fixtures.client", url], capture_stdout=True)
-    assert done.stdout == b"played tools_call\n"
-    assert told == [(5, 3)]
+    assert done.stdout == f"played {scenario}\n".encode()
+    assert told == SERVERS[scenario][1]
+
+
+async def test_a_server_that_does_not_speak_the_revision() -> None:
+    async with served("tools_call", []) as url:
+        with pytest.raises(Surprise, match="not 2031-01-01"):
+            await play("tools_call", url, "2031-01-01")
 
 
 @pytest.mark.parametrize("scenario", ["tools_call", "elicitation-sep1034-client-defaults", "sse-retry"])
@@ -130,7 +232,7 @@ async def test_a_tool_that_fails_is_no_success(scenario: str) -> None:
         server.tool(name=name, description=name, input_schema={"type": "object"})(fail)
     async with peer_pair(party(), server) as pair:
         with pytest.raises(Surprise, match="'no'"):
-            await PLAYS[scenario](pair.client)
+            await PLAYS[scenario](pair.client, {})
 
 
 async def test_a_tool_that_is_not_there() -> None:
@@ -138,7 +240,15 @@ async def test_a_tool_that_is_not_there() -> None:
     server.tool(_nothing)
     async with peer_pair(party(), server) as pair:
         with pytest.raises(Surprise, match="add_numbers"):
-            await PLAYS["tools_call"](pair.client)
+            await PLAYS["tools_call"](pair.client, {})
+
+
+async def test_tools_that_should_not_be_listed() -> None:
+    wrong = {"type": "object", "properties": {"region": {"type": "null", "x-mcp-header": "Region"}}}
+    server = listing([], {"name": "wrong", "inputSchema": wrong})  # in memory there are no headers, so it is no matter
+    async with peer_pair(party(), server) as pair:
+        with pytest.raises(Surprise, match="the tools are wrong"):
+            await PLAYS["http-invalid-tool-headers"](pair.client, {})
 
 
 async def _nothing() -> None:
