@@ -58,12 +58,15 @@ class Common:
         Print JSON on stdout, one object per line.
     debug
         Show tracebacks.
+    revision
+        The revision to speak, such as 2025-11-25; by default the server is asked what it speaks.
     """
 
     config: Path | None = None
     timeout: float | None = None
     json: bool = False
     debug: bool = False
+    revision: str | None = None
 
     def run(
         self,
@@ -78,7 +81,13 @@ class Common:
 
         async def main(interrupts: Interrupts) -> int:
             session = Session(
-                server=server, config=self.config, display=display, interrupts=interrupts, yes=yes, save=save
+                server=server,
+                config=self.config,
+                display=display,
+                interrupts=interrupts,
+                yes=yes,
+                save=save,
+                revision=self.revision,
             )
             return await command(session)
 
@@ -128,7 +137,8 @@ def call(
     args
         Its arguments as one JSON object; name=value goes before it.
     task
-        Run it as a task, with its status and progress. Done anyway where the tool demands it.
+        Run it as a task, with its status and progress. Done anyway where the tool demands it; in revision
+        2026-07-28 the server decides.
     ttl
         How many seconds the task is to be kept, from its creation.
     yes

@@ -50,6 +50,7 @@ class Session:
     interrupts: Interrupts
     yes: bool = False
     save: Path | None = None
+    revision: str | None = None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[tuple[Connection, Terminal]]:
@@ -57,7 +58,8 @@ class Session:
         peer = Peer("mcp-tasks", __version__, title="mcp-tasks command line")
         terminal = Terminal(self.display)
         User(terminal, self.display, yes=self.yes).attach(peer)
-        async with connected(peer, find_server(self.server, self.config), self.display) as connection:
+        server = find_server(self.server, self.config)
+        async with connected(peer, server, self.display, revision=self.revision) as connection:
             yield connection, terminal
 
 
@@ -132,7 +134,8 @@ async def call_tool(
     async with session.connection() as (connection, terminal):
         tool = await _find_tool(connection, name)
         arguments = parse_arguments(words, given, tool)
-        if not as_task and _task_support(tool) != "required":
+        decides = connection.dialect.stateless  # then it is the server who makes a task of it, or not
+        if not as_task and not decides and _task_support(tool) != "required":
             result = await connection.call(
                 "tools/call",
                 CallToolParams(name=name, arguments=arguments),
@@ -228,7 +231,16 @@ async def cancel_task(session: Session, id: str) -> int:
 async def task_result(session: Session, id: str) -> int:
     """Wait for the result of a task, and show it."""
     async with session.connection() as (connection, _):
-        return _show_result(session, connection, "tools/call", await connection.await_task(id))
+        if connection.dialect.awaits:
+            result = await connection.await_task(id)
+        else:
+            saved = SavedTask(connection.peer_name, connection.revision, id, "tools/call")
+            async with connection.resume(saved) as handle:
+                try:
+                    result = await handle.result()
+                finally:
+                    handle.detach()  # whoever only waits does not cancel
+        return _show_result(session, connection, "tools/call", result)
 
 
 async def resume_task(session: Session, saved: SavedTask | str) -> int:

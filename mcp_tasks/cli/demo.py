@@ -6,7 +6,9 @@ Everything that is shown is checked as well, so the exit code says whether this 
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from typing import TypeAlias
 
 import trio
 
@@ -45,6 +47,8 @@ LIMIT_SECONDS = 30.0
 _COMMAND = (sys.executable, "-m", "mcp_tasks", "serve", "mcp_tasks.cli.demo_server:peer", "--stdio")
 _THINKING_SECONDS = 0.2
 
+Part: TypeAlias = "Callable[[Connection], Awaitable[str]]"
+
 
 async def demo(interrupts: Interrupts, *, display: Display, ask: bool) -> int:
     """Run the demo; returns the exit code. Raises `Trouble` for the first thing that is not as it should be."""
@@ -56,10 +60,12 @@ async def demo(interrupts: Interrupts, *, display: Display, ask: bool) -> int:
         show = _Show(display, User(terminal, display, yes=not ask), by_hand=ask)
         client.elicitation(show.elicit)
         client.sampling(task="optional")(show.sample)
-        async with connected(client, ServerCommand(name="forge", command=_COMMAND), display) as connection:
-            told = {"peer": connection.peer_name, "revision": connection.revision}
-            display.event(Event("connected", f"{connection!r}, through the pipes of a process", data=told))
-            await show.all(connection)
+        for revision, parts in show.parts.items():
+            forge = ServerCommand(name="forge", command=_COMMAND)
+            async with connected(client, forge, display, revision=revision) as connection:
+                told = {"peer": connection.peer_name, "revision": connection.revision}
+                display.event(Event("connected", f"{connection!r}, through the pipes of a process", data=told))
+                await show.all(connection, parts)
     if limit.cancelled_caught:
         raise Trouble(f"the demo took longer than {LIMIT_SECONDS:g} seconds", Exit.TIMEOUT)
     display.event(Event("finished", "\nAll is as it should be.", data={"ok": True}))
@@ -67,7 +73,7 @@ async def demo(interrupts: Interrupts, *, display: Display, ask: bool) -> int:
 
 
 class _Show:
-    """The four parts of the demo."""
+    """The parts of the demo, by the revision they are in."""
 
     def __init__(self, display: Display, user: User, *, by_hand: bool) -> None:
         self._display = display
@@ -75,17 +81,22 @@ class _Show:
         self._by_hand = by_hand
         self._asking: list[JSONObject] = []
         self._hosted: list[str] = []
-
-    async def all(self, connection: Connection) -> None:
-        for number, (title, part) in enumerate(
-            (
+        self._number = 0
+        self.parts: Mapping[str, Sequence[tuple[str, Part]]] = {
+            "2025-11-25": (
                 ("The server runs a task for us, and tells how far it is", self._progress),
                 ("The server's task asks us something midway", self._question),
                 ("The server has us run a task: a sample of our model", self._hosting),
                 ("We cancel a task of the server's, and it sweeps up", self._cancelling),
             ),
-            1,
-        ):
+            "2026-07-28": (
+                ("The same server without a session: it asks first, and makes a task of what takes long", self._rounds),
+            ),
+        }
+
+    async def all(self, connection: Connection, parts: Sequence[tuple[str, Part]]) -> None:
+        for title, part in parts:
+            self._number = number = self._number + 1
             self._display.event(Event("part", f"\n{number}. {title}", data={"number": number, "title": title}))
             said = await part(connection)
             self._display.event(Event("done", f"   => {said}", data={"number": number, "result": said}))
@@ -102,6 +113,15 @@ class _Show:
         _expect([seen[0].task_id], [related["taskId"] for related in self._asking])
         if not self._by_hand:
             _expect("shipped the bell north", said)
+        return said
+
+    async def _rounds(self, connection: Connection) -> str:
+        self._asking.clear()
+        said, seen, _ = await self._run(connection, "ship", {"target": "another bell"})
+        _expect(1, len(self._asking))
+        if not self._by_hand:
+            _expect("shipped another bell north", said)
+        _expect((TaskStatus.WORKING, TaskStatus.COMPLETED), (seen[0].status, seen[-1].status))
         return said
 
     async def _hosting(self, connection: Connection) -> str:

@@ -32,7 +32,7 @@ async def build(ctx: Context, target: str) -> str:
     return f"built {target} in {len(steps)} steps"
 
 
-@peer.tool(task="optional")
+@peer.tool(task="optional", grace=1.5 * STEP_SECONDS)
 async def ship(ctx: Context, target: str) -> str:
     """Ship something to where the user wants it."""
     await ctx.report("packing")

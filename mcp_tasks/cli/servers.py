@@ -148,15 +148,20 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def connected(peer: Peer, server: ServerCommand | ServerUrl, display: Display) -> AsyncIterator[Connection]:
-    """Connect to a server, after starting it if it is a command.
+async def connected(
+    peer: Peer, server: ServerCommand | ServerUrl, display: Display, *, revision: str | None = None
+) -> AsyncIterator[Connection]:
+    """Connect to a server, after starting it if it is a command; it is asked what it speaks unless that is told.
 
     Raises `Trouble` if there is no handshake in `HANDSHAKE_SECONDS`, and what `Peer.connect` raises.
     """
     starting = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_SECONDS)
     with starting:
         try:
-            async with _transport(server, display) as transport, peer.connect(transport) as connection:
+            async with (
+                _transport(server, display) as transport,
+                peer.connect(transport, revision=revision) as connection,
+            ):
                 starting.deadline = float("inf")
                 yield connection
         except RequestFailed as refused:

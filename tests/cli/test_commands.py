@@ -17,6 +17,8 @@ from mcp_tasks.wire.server_features import Tool
 
 from ._run import COMMAND, EVERYTHING, SECONDS, json_lines, run
 
+SESSION = ["--revision", "2025-11-25"]
+
 
 def test_demo() -> None:
     done = run("demo")
@@ -31,7 +33,7 @@ def test_demo_json() -> None:
     done = run("demo", "--json")
     assert done.returncode == Exit.OK, done.stderr
     events = json_lines(done.stdout)
-    assert [event["number"] for event in events if event["event"] == "done"] == [1, 2, 3, 4]
+    assert [event["number"] for event in events if event["event"] == "done"] == [1, 2, 3, 4, 5]
     assert events[-1] == {"event": "finished", "ok": True}
 
 
@@ -42,7 +44,9 @@ def test_demo_asks_nobody() -> None:
 def test_tools() -> None:
     done = run("tools", EVERYTHING)
     assert done.returncode == Exit.OK, done.stderr
-    assert "slow_compute seconds  (task: optional)\n    Take a while." in done.stdout
+    assert "slow_compute seconds [label]\n    Take a while." in done.stdout  # the server decides what is a task
+    done = run("tools", EVERYTHING, *SESSION)
+    assert "slow_compute seconds [label]  (task: optional)\n    Take a while." in done.stdout
     listed = json_lines(
         run("tools", "--json", "--", *COMMAND, "serve", "--stdio", "conformance.fixtures.everything:peer").stdout
     )
@@ -68,20 +72,22 @@ def test_a_name_from_the_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "out", "err"),
     [
-        (["greet", "name=5"], Exit.OK, "hello 5\n", ""),
-        (["greet", "--args", '{"name": "Ada"}'], Exit.OK, "hello Ada\n", ""),
+        (["greet", "name=5"], Exit.OK, "Hello, 5!\n", ""),
+        (["greet", "--args", '{"name": "Ada"}'], Exit.OK, "Hello, Ada!\n", ""),
         (["greet"], Exit.FAILED, "", "$.params.arguments"),
-        (["greet", "name=Ada", "--task"], Exit.FAILED, "", "cannot be run as a task"),
+        (["greet", "name=Ada", "--task", *SESSION], Exit.FAILED, "", "cannot be run as a task"),
+        (["greet", "name=Ada", "--task"], Exit.OK, "Hello, Ada!\n", ""),
+        (["confirm_delete", "filename=x", *SESSION, "--yes"], Exit.OK, "deleted x\n", "accept confirm=True"),
         (["failing_job"], Exit.FAILED, "", "the job failed"),
         (["protocol_error_job"], Exit.FAILED, "", "The job is out of order (-32000)"),
         (["protocol_error_job", "--task"], Exit.FAILED, "", "The job is out of order (-32000)"),
         (["progress_job", "steps=2"], Exit.OK, "took 2 steps\n", "2/2"),
-        (["progress_job", "steps=2", "--ttl", "60"], Exit.OK, "took 2 steps\n", "completed"),
+        (["progress_job", "steps=2", "--ttl", "60", *SESSION], Exit.OK, "took 2 steps\n", "completed"),
         (["confirm_delete", "filename=x"], Exit.OK, "kept x\n", "decline"),
         (["confirm_delete", "filename=x", "--yes"], Exit.OK, "deleted x\n", "accept confirm=True"),
         (["confirm_delete", "filename=x", "-y", "--task"], Exit.OK, "deleted x\n", "completed"),
-        (["drive_elicitation", "message=x"], Exit.OK, "no answer: decline\n", "asks: x"),
-        (["drive_sampling", "prompt=x"], Exit.FAILED, "", "There is nobody to answer"),
+        (["drive_elicitation", "message=x", *SESSION], Exit.OK, "no answer: decline\n", "asks: x"),
+        (["drive_sampling", "prompt=x", *SESSION], Exit.FAILED, "", "There is nobody to answer"),
         (["slow_compute", "seconds=60", "--timeout", "1"], Exit.TIMEOUT, "", "longer than 1 seconds"),
         (["slow_compute", "seconds=60", "--timeout", "1", "--task"], Exit.TIMEOUT, "", "longer than 1 seconds"),
         (["nothing"], Exit.USAGE, "", "no tool 'nothing'"),

@@ -37,14 +37,14 @@ def test_tools(url: str) -> None:
 
 def test_call(url: str) -> None:
     done = run("call", url, "greet", "name=Ada")
-    assert (done.returncode, done.stdout, done.stderr) == (Exit.OK, "hello Ada\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.OK, "Hello, Ada!\n", "")
 
 
 def test_a_server_from_a_file(url: str, tmp_path: Path) -> None:
     config = tmp_path / "mcp.json"
     config.write_text(json.dumps({"mcpServers": {"far": {"url": url, "headers": {"X-From": "a test"}}}}))
     done = run("call", "far", "greet", "name=Ada", "--config", str(config))
-    assert (done.returncode, done.stdout) == (Exit.OK, "hello Ada\n")
+    assert (done.returncode, done.stdout) == (Exit.OK, "Hello, Ada!\n")
 
 
 def test_a_task_with_a_question(url: str) -> None:

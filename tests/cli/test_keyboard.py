@@ -9,6 +9,7 @@ from mcp_tasks.cli.exits import Exit
 
 from ._run import EVERYTHING, Keyboard
 
+SESSION = ["--revision", "2025-11-25"]
 CTRL_C, CTRL_D = "\x03", "\x04"
 CHOICE = "(c)ancel it, (d)etach, or (w)ait on? "
 
@@ -27,7 +28,7 @@ def test_a_question_is_asked_until_the_answer_fits() -> None:
 
 def test_a_question_without_an_answer() -> None:
     for typed, action in (("/decline\n", "decline"), ("/cancel\n", "cancel"), (CTRL_D, "cancel")):
-        keyboard = Keyboard(["call", EVERYTHING, "drive_elicitation", "message=Well?"])
+        keyboard = Keyboard(["call", EVERYTHING, "drive_elicitation", "message=Well?", *SESSION])
         keyboard.expect("answer: ")
         keyboard.type(typed)
         assert keyboard.finish() == Exit.OK
@@ -38,7 +39,7 @@ def test_two_questions_at_once_are_asked_one_after_the_other() -> None:
     keyboard = Keyboard(["call", EVERYTHING, "multi_input", "--task"])
     for _ in range(2):
         question = keyboard.expect(": ")
-        while not question.endswith(("name: ", "age (a whole number): ")):
+        while not question.endswith(("name: ", "age (optional, a whole number): ")):
             question += keyboard.expect(": ")
         keyboard.type("Ada\n" if question.endswith("name: ") else "36\n")
     assert keyboard.finish() == Exit.OK
@@ -46,7 +47,7 @@ def test_two_questions_at_once_are_asked_one_after_the_other() -> None:
 
 
 def test_the_user_plays_the_model() -> None:
-    keyboard = Keyboard(["call", EVERYTHING, "drive_sampling", "prompt=How are you?"])
+    keyboard = Keyboard(["call", EVERYTHING, "drive_sampling", "prompt=How are you?", *SESSION])
     keyboard.expect("user: How are you?")
     keyboard.expect("says no): ")
     keyboard.type("Very well\n")
@@ -99,7 +100,7 @@ def test_ctrl_c_twice_ends_it() -> None:
 
 
 def test_ctrl_c_ends_a_plain_call() -> None:
-    keyboard = Keyboard(["call", EVERYTHING, "confirm_delete", "filename=x"])
+    keyboard = Keyboard(["call", EVERYTHING, "confirm_delete", "filename=x", *SESSION])
     keyboard.expect("confirm (yes or no): ")
     keyboard.type(CTRL_C)
     assert keyboard.finish() == Exit.INTERRUPTED
@@ -112,4 +113,9 @@ def test_the_demo_on_a_terminal() -> None:
     keyboard.expect("express")
     keyboard.type("yes\n")
     keyboard.expect("shipped the bell south by express")
+    keyboard.expect("region [north]: ")
+    keyboard.type("\n")
+    keyboard.expect("express")
+    keyboard.type("\n")
+    keyboard.expect("shipped another bell north")
     assert keyboard.finish() == Exit.OK
