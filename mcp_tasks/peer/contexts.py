@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from .._unset import JSON, JSONObject, Principal, ProgressToken, TaskId
+from .._unset import JSON, UNSET, JSONObject, Principal, ProgressToken, TaskId
 from ..dialects.base import Side
 from ..errors import ConnectionClosed, DeprecatedFeature, InvalidShape, LocalProtocolError, RemoteProtocolError
 from ..tasks.model import Call
@@ -129,6 +129,19 @@ class Context:
             await self.log("info", message)
         else:
             logger.info("%s: %s", self.method, message)
+
+    async def adjust(self, *, ttl: float | None = None, poll_interval: float | None = None) -> None:
+        """Change for how many seconds the task is kept, from its creation, and how often its requestor is to look.
+
+        A lifetime is granted up to the limit. Does nothing for a plain request, which has neither.
+        """
+        for given in (ttl, poll_interval):
+            if given is not None and not given > 0:
+                raise ValueError(f"seconds above 0, not {given!r}")
+        await self._delivery.adjust(
+            UNSET if ttl is None else round(ttl * 1000),
+            UNSET if poll_interval is None else max(1, round(poll_interval * 1000)),
+        )
 
     async def log(self, level: LoggingLevel, data: JSON, logger: str | None = None) -> None:
         """Send a log message, if the requestor wants messages of this level (C25-253).

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._unset import JSON, JSONObject, RequestId, TaskId
+from .._unset import JSON, JSONObject, RequestId, TaskId, Unset
 from ..dialects.base import Side, Terms
 from ..errors import (
     CapabilityMissing,
@@ -77,6 +77,10 @@ class Delivery(ABC):
     @abstractmethod
     async def report(self, message: str) -> bool:
         """Make `message` the status message; False where there is no such thing."""
+
+    async def adjust(self, ttl_ms: int | Unset, poll_interval_ms: int | Unset) -> None:
+        """Change for how long a task is kept, and how often to ask for it; does nothing where there is none."""
+        await trio.lowlevel.checkpoint()
 
     @abstractmethod
     def active(self) -> bool:
@@ -233,6 +237,12 @@ class RoundDelivery(LiveDelivery):
     async def report(self, message: str) -> bool:
         return False if self._task is None else await self._task.report(message)
 
+    async def adjust(self, ttl_ms: int | Unset, poll_interval_ms: int | Unset) -> None:
+        if self._task is None:
+            await super().adjust(ttl_ms, poll_interval_ms)
+        else:
+            await self._task.adjust(ttl_ms, poll_interval_ms)
+
     def active(self) -> bool:
         return super().active() if self._task is None else self._task.active()
 
@@ -327,6 +337,12 @@ class TaskDelivery(Delivery):
         except TaskAlreadySettled:
             pass  # over already; the work is about to notice
         return True
+
+    async def adjust(self, ttl_ms: int | Unset, poll_interval_ms: int | Unset) -> None:
+        try:
+            await self._registry.adjust(self.task_id, ttl_ms=ttl_ms, poll_interval_ms=poll_interval_ms)
+        except TaskAlreadySettled:
+            pass  # over already; the work is about to notice
 
     def active(self) -> bool:
         return self._registry.is_live(self.task_id)

@@ -57,6 +57,8 @@ class Subscription:
         self._tell(("task", record.id), lambda: self._dialect.task_notification(record, self._name))
 
     def _tell(self, key: tuple[str, str], said: Callable[[], Notification]) -> None:
+        if self.job.cancelled:
+            return  # they have withdrawn it, and its job has not noticed yet (C26-292)
         if self._missed or self.connection.crowded(self.job.id):
             self._missed.pop(key, None)
             self._missed[key] = said
@@ -75,9 +77,9 @@ class Subscription:
         """Tell what could not be told at once; runs until it is cancelled."""
         while True:
             await self._bell.wait()
-            while self._missed:
+            while self._missed and not self.job.cancelled:
                 await self.connection.drained(self.job.id)
-                if self._missed:
+                if self._missed and not self.job.cancelled:
                     said = self._missed.pop(next(iter(self._missed)))
                     self.connection.post(said(), self.job.id)
 

@@ -196,6 +196,8 @@ class Service:
         C26-219, C26-289: that word alone says it in one place of the specification, the answer in another.
         """
         job, dialect = subscription.job, subscription.job.terms.dialect
+        if job.cancelled:
+            return  # they have withdrawn it (C26-292)
         self._answer(job.id, job, self.completed("", subscription.result, job.terms))
         said = dialect.cancel_notification(job.id, "The server has ended the subscription")
         self._connection.post(said, job.id)

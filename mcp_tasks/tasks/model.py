@@ -102,7 +102,7 @@ class TaskRecord(Shape):
         return self.outcome is not None
 
     def changed(self, state: TaskState, updated_at: float, edits: Mapping[str, Any]) -> TaskRecord:
-        """The next version; `edits` are the other fields that change: message, outcome, questions, answers."""
+        """The next version; `edits` are the other fields that change, which are all from `ttl_ms` on."""
         # By hand, at a third of what attrs.evolve costs: this is done several times in each task's life.
         edited = edits.get
         return TaskRecord(
@@ -111,8 +111,8 @@ class TaskRecord(Shape):
             method=self.method,
             created_at=self.created_at,
             updated_at=edited("updated_at", updated_at),
-            ttl_ms=self.ttl_ms,
-            poll_interval_ms=self.poll_interval_ms,
+            ttl_ms=edited("ttl_ms", self.ttl_ms),
+            poll_interval_ms=edited("poll_interval_ms", self.poll_interval_ms),
             state=state,
             message=edited("message", self.message),
             outcome=edited("outcome", self.outcome),

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from .._unset import JSON, UNSET, Cursor, JSONObject, Principal, TaskId
+from .._unset import JSON, UNSET, Cursor, JSONObject, Principal, TaskId, Unset
 from .._workers import Job, Workers
 from ..clock import Clock
 from ..cursor import CursorSeal
@@ -238,6 +238,18 @@ class TaskRegistry:
                 await self._advance(self._living(id), change)
             except TaskAlreadySettled:
                 pass
+
+    async def adjust(self, id: TaskId, *, ttl_ms: int | Unset = UNSET, poll_interval_ms: int | Unset = UNSET) -> None:
+        """Change for how long a task is kept, from its creation, and how often to ask for it.
+
+        A lifetime is granted up to the limit. Raises `TaskAlreadySettled`.
+        """
+        edits: dict[str, Any] = {}
+        if ttl_ms is not UNSET:
+            edits["ttl_ms"] = min(ttl_ms, self._limits.max_ttl_ms)
+        if poll_interval_ms is not UNSET:
+            edits["poll_interval_ms"] = poll_interval_ms
+        self._lifetime_ends(await self._advance(self._living(id), lambda record: (None, edits)))
 
     async def note(self, id: TaskId, key: str, value: JSON) -> None:
         """Keep a value in the task's journal. Raises `TaskAlreadySettled`, `LocalProtocolError` for a used key."""
