@@ -63,7 +63,13 @@ async def open_connection(connection: Connection, revision: str | None) -> None:
             logger.info("%r is not what it was: %s", connection, failure)
     found = await _probed(connection)
     if found is not None:
-        await _begin(connection, found)
+        try:
+            await _begin(connection, found)
+        except RequestFailed as refused:
+            # It was only slow to answer, and now knows us as one that speaks the newest.
+            if not offers(refused, LATEST.revision):
+                raise
+            await _discover(connection)
     if origin is not None:
         if len(verdicts) >= _MOST_VERDICTS:
             del verdicts[next(iter(verdicts))]

@@ -79,6 +79,13 @@ def sdk_server(peers: ModuleType, name: str) -> SdkServer:
             )
 
 
+def modern_sdk_server(peers: ModuleType, name: str) -> SdkServer:
+    """The server for revision 2026-07-28 that a name like "npm-http" is for."""
+    sdk, _, transport = name.partition("-")
+    command = getattr(peers, f"modern_{sdk}_server_command")(transport)
+    return SdkServer(command=command, transport=transport, name=f"mcp-tasks-modern-{sdk}-peer", drives=sdk == "fastmcp")
+
+
 # --- programs that serve HTTP -----------------------------------------------------------------------------------------
 
 
@@ -147,4 +154,18 @@ async def our_http_server(module: list[str] = COMMAND_LINE) -> AsyncIterator[str
         server.process.send_signal(signal.SIGTERM)
         assert await server.end() == 128 + signal.SIGTERM
         assert server.said == f"mcp-tasks: everything is served at {server.url}\n"
+        assert server.whispered() == ""
+
+
+MODERN = [sys.executable, "-m", "tests.interop._our_modern_server"]
+
+
+@asynccontextmanager
+async def our_modern_http_server() -> AsyncIterator[str]:
+    """Our server with the tools for clients of 2026-07-28; the value is its URL."""
+    async with http_server(MODERN, tells_on="stderr") as server:
+        yield server.url
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.end() == 128 + signal.SIGTERM
+        assert server.said == f"mcp-tasks: mcp-tasks-modern is served at {server.url}\n"
         assert server.whispered() == ""

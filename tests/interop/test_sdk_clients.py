@@ -177,7 +177,7 @@ async def test_the_handshake_and_a_plain_call(play_plain: Play) -> None:
     listing = {} if "http" in report else {"list": {}}
     assert answer["capabilities"]["tasks"] == {**listing, "cancel": {}, "requests": {"tools": {"call": {}}}}
     assert {name: report["tools"][name] for name in TOOLS} == TOOLS
-    assert text_of(report["greet"]) == "hello Ada"
+    assert text_of(report["greet"]) == "Hello, Ada!"
 
 
 async def test_resources_prompts_completion_and_logging(play_plain: Play) -> None:
@@ -243,7 +243,7 @@ async def test_a_call_that_is_withdrawn(name: str, peers: ModuleType, tmp_path: 
     """The client on mcp 1.30.0 cannot withdraw."""
     report = await player(name, peers, tmp_path)("withdrawn")
     assert "result" not in str(report["withdrawn"])
-    assert text_of(report["greet"]) == "hello Ada"
+    assert text_of(report["greet"]) == "Hello, Ada!"
 
 
 # --- they drive our server --------------------------------------------------------------------------------------------

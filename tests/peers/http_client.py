@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 try:
@@ -47,3 +48,28 @@ class Recorder(httpx.AsyncHTTPTransport):
         async with httpx.AsyncClient() as client:
             response = await client.post(url, json=PING, headers={**self._headers, "accept": accept})
         return response.status_code
+
+
+class ModernRecorder(Recorder):
+    """Keeps of each exchange of revision 2026-07-28 also what was asked, by which id and under which headers."""
+
+    def __init__(self) -> None:
+        super().__init__(get_stream=True, token=None)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass a request on, and keep what matters of both ways."""
+        sent = json.loads(request.content) if request.content else {}
+        params = sent.get("params", {})
+        exchange = {
+            "method": request.method,
+            "rpc": sent.get("method"),
+            "id": sent.get("id"),
+            "headers": {name: value for name, value in request.headers.items() if name.startswith("mcp-")},
+            "meta": sorted(params.get("_meta", {})),
+            "mrtr": {name: params[name] for name in ("inputResponses", "requestState") if name in params},
+        }
+        self.exchanges.append(exchange)
+        response = await super(Recorder, self).handle_async_request(request)
+        exchange["status"] = response.status_code
+        exchange["type"] = response.headers.get("content-type", "").partition(";")[0]
+        return response

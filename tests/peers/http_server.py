@@ -62,7 +62,13 @@ async def serve_http(server: Any, transport: str) -> None:
 
         await manager.handle_request(scope, receive, tell if scope["method"] == "DELETE" else send)
 
-    config = uvicorn.Config(app, lifespan="off", log_level="warning", timeout_graceful_shutdown=1)
+    async with manager.run():
+        await serve_app(app, lifespan=False)
+
+
+async def serve_app(app: Any, *, lifespan: bool) -> None:
+    """Serve an ASGI application until stdin ends or SIGTERM comes; `lifespan` says whether it is to be told of both."""
+    config = uvicorn.Config(app, lifespan="on" if lifespan else "off", log_level="warning", timeout_graceful_shutdown=1)
     http = uvicorn.Server(config)
 
     async def end_with_stdin() -> None:
@@ -74,7 +80,7 @@ async def serve_http(server: Any, transport: str) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
-        async with manager.run(), anyio.create_task_group() as group:
+        async with anyio.create_task_group() as group:
             group.start_soon(end_with_stdin)
             await http.serve([listener])
             group.cancel_scope.cancel()

@@ -1,11 +1,13 @@
 """Install the official SDKs that the interoperability tests talk to.
 
 Run it with any Python from 3.10 on; it needs only the standard library, plus ``node`` and ``npm``.
-It creates three directories below the repository root (or below ``$MCP_TASKS_PEERS``):
+It creates these directories below the repository root (or below ``$MCP_TASKS_PEERS``):
 
-* ``.peers/mcp130``  a virtual environment with the Python SDK, the first generation,
-* ``.peers/mcp23``   the same with the second generation (the benchmark uses it, too),
-* ``.peers/npm``     a ``node_modules`` with the TypeScript SDK and its "everything" server.
+* ``.peers/mcp130``      a virtual environment with the Python SDK, the first generation,
+* ``.peers/mcp23``       the same with the second generation (the benchmark uses it, too),
+* ``.peers/fastmcp414``  the same with FastMCP and its tasks extension,
+* ``.peers/npm``         a ``node_modules`` with the TypeScript SDK and its "everything" server,
+* ``.peers/npm24``       the same with the second generation of that SDK (the benchmark uses it, too).
 
 Each holds a stamp with the pins it was built from. A matching stamp makes a second run a no-op, a
 changed pin rebuilds. Imported as a module, it tells where things are; `ensure` installs them.
@@ -29,17 +31,28 @@ from typing import TypeAlias
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
-PYTHON_PINS = {"mcp130": ["mcp==1.30.0"], "mcp23": ["mcp==2.3.0"]}
+PYTHON_PINS = {
+    "mcp130": ["mcp==1.30.0"],
+    "mcp23": ["mcp==2.3.0"],
+    # Every fastmcp-tasks demands the fastmcp of the very same number, and 4.1.4 is the newest that there is of it.
+    "fastmcp414": ["fastmcp==4.1.4", "fastmcp-tasks==4.1.4"],
+}
 NPM_PINS = {
     "@modelcontextprotocol/sdk": "1.32.2",
     "@modelcontextprotocol/server-everything": "2026.8.31",
+}
+NPM24_PINS = {
+    "@modelcontextprotocol/client": "2.4.0",
+    "@modelcontextprotocol/core": "2.4.0",
+    "@modelcontextprotocol/node": "2.1.2",
+    "@modelcontextprotocol/server": "2.4.0",
 }
 TRANSPORTS = ("stdio", "http", "http-json", "http-resumable")
 """Of our servers. Over HTTP answers are streams, or JSON, or streams that a client may come back to."""
 
 ATTEMPTS = 3
 STAMP = ".pins.json"
-BENCH_STAMP = ".stamp"  # what bench/install.py leaves, which makes the same environment for 2.3: one pin a line
+BENCH_STAMP = ".stamp"  # what bench/install.py leaves, which makes the same mcp23 and npm24: one pin a line
 
 Server: TypeAlias = "str | Sequence[str]"
 """What a client is to talk to: the URL of a server, or the command that starts one on stdio."""
@@ -65,6 +78,11 @@ def python_130() -> Path:
 def python_23() -> Path:
     """The interpreter of the environment with mcp 2.3."""
     return _python(peers_dir() / "mcp23")
+
+
+def python_fastmcp() -> Path:
+    """The interpreter of the environment with fastmcp 4.1.4."""
+    return _python(peers_dir() / "fastmcp414")
 
 
 def node_modules() -> Path:
@@ -119,10 +137,45 @@ def python23_client_command(scenario: str, server: Server, *options: str) -> lis
     return [str(python_23()), str(HERE / "python23_client.py"), *options, scenario, *_server(server)]
 
 
+MODERN_TRANSPORTS = ("stdio", "http", "http-json", "http-sse")
+"""Of our servers for 2026-07-28. Over HTTP they answer as the SDK likes best, or with JSON, or with streams."""
+
+
+def modern_python_server_command(transport: str = "stdio") -> list[str]:
+    """Command line of our server for 2026-07-28 on mcp 2.3; it has no "http-sse"."""
+    return [str(python_23()), str(HERE / "modern_python_server.py"), transport]
+
+
+def modern_fastmcp_server_command(transport: str = "stdio") -> list[str]:
+    """Command line of our server for 2026-07-28 on fastmcp 4.1, with tasks; it has no "http-sse"."""
+    return [str(python_fastmcp()), str(HERE / "modern_fastmcp_server.py"), transport]
+
+
+def modern_npm_server_command(transport: str = "stdio") -> list[str]:
+    """Command line of our server for 2026-07-28 on the npm SDK 2.4; for `transport` see `MODERN_TRANSPORTS`."""
+    return [node(), str(HERE / "modern_npm_server.mjs"), transport, str(peers_dir())]
+
+
+def modern_python_client_command(scenario: str, server: Server, *options: str) -> list[str]:
+    """Command line of our client for 2026-07-28 on mcp 2.3, playing `scenario` against `server`."""
+    return [str(python_23()), str(HERE / "modern_python_client.py"), *options, scenario, *_server(server)]
+
+
+def modern_fastmcp_client_command(scenario: str, server: Server, *options: str) -> list[str]:
+    """Command line of our client for 2026-07-28 on fastmcp 4.1, with tasks, playing `scenario` against `server`."""
+    return [str(python_fastmcp()), str(HERE / "modern_fastmcp_client.py"), *options, scenario, *_server(server)]
+
+
+def modern_npm_client_command(scenario: str, server: Server, *options: str) -> list[str]:
+    """Command line of our client for 2026-07-28 on the npm SDK 2.4, playing `scenario` against `server`."""
+    return [node(), str(HERE / "modern_npm_client.mjs"), *options, str(peers_dir()), scenario, *_server(server)]
+
+
 def installed() -> bool:
     """Whether everything is there and built from the current pins."""
     environments = [_stamped(peers_dir() / name, pins) for name, pins in PYTHON_PINS.items()]
-    return all(environments) and _stamped(peers_dir() / "npm", NPM_PINS)
+    modules = [_stamped(peers_dir() / name, pins) for name, pins in _npm_pins().items()]
+    return all(environments) and all(modules)
 
 
 def ensure() -> None:
@@ -136,7 +189,8 @@ def ensure() -> None:
     with _lock(peers_dir() / ".lock"):
         for name, pins in PYTHON_PINS.items():
             _build(peers_dir() / name, pins, _install_python)
-        _build(peers_dir() / "npm", NPM_PINS, _install_npm)
+        for folder, modules in _npm_pins().items():
+            _build(peers_dir() / folder, modules, _install_npm)
 
 
 def _build(target: Path, pins: Pins, install: Callable[[Path], None]) -> None:
@@ -147,8 +201,7 @@ def _build(target: Path, pins: Pins, install: Callable[[Path], None]) -> None:
         shutil.rmtree(target)
     install(target)
     (target / STAMP).write_text(json.dumps(pins))
-    if isinstance(pins, list):
-        (target / BENCH_STAMP).write_text("\n".join(pins) + "\n")
+    (target / BENCH_STAMP).write_text("\n".join(_lines(pins)) + "\n")
 
 
 def _install_python(target: Path) -> None:
@@ -159,9 +212,13 @@ def _install_python(target: Path) -> None:
     _run([*pip, "install", "--quiet", *PYTHON_PINS[target.name]])
 
 
+def _npm_pins() -> dict[str, dict[str, str]]:
+    return {"npm": NPM_PINS, "npm24": NPM24_PINS}
+
+
 def _install_npm(target: Path) -> None:
     target.mkdir(parents=True)
-    manifest = {"private": True, "dependencies": NPM_PINS}
+    manifest = {"private": True, "dependencies": _npm_pins()[target.name]}
     (target / "package.json").write_text(json.dumps(manifest, indent=2))
     quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     _run([_tool("npm"), "install", "--prefix", str(target), *quiet])
@@ -173,9 +230,13 @@ def _stamped(target: Path, pins: Pins) -> bool:
     except (OSError, ValueError):
         pass
     try:
-        return isinstance(pins, list) and (target / BENCH_STAMP).read_text().split() == pins
+        return (target / BENCH_STAMP).read_text().split() == _lines(pins)
     except OSError:
         return False
+
+
+def _lines(pins: Pins) -> list[str]:
+    return pins if isinstance(pins, list) else [f"{name}@{pin}" for name, pin in pins.items()]
 
 
 def _python(venv: Path) -> Path:
@@ -221,7 +282,7 @@ def main() -> int:
     """Install and say where things are."""
     try:
         ensure()
-        versions = [*chain(*PYTHON_PINS.values()), *(f"{name}@{pin}" for name, pin in NPM_PINS.items())]
+        versions = [*chain(*PYTHON_PINS.values()), *chain(*map(_lines, _npm_pins().values()))]
     except PeersError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

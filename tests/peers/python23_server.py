@@ -1,4 +1,4 @@
-"""A server on mcp 2.3, for the initialize handshake (revision 2025-11-25); that SDK has no tasks for it.
+"""A server on mcp 2.3, for the initialize handshake alone (revision 2025-11-25); that SDK has no tasks for it.
 
 Usage: python23_server.py [TRANSPORT]
 
@@ -24,6 +24,7 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
+from mcp.shared.message import SessionMessage
 
 warnings.filterwarnings("ignore", category=MCPDeprecationWarning)
 
@@ -246,13 +247,41 @@ server = ChangingServer(
 )
 
 
+# That SDK speaks a newer revision as well, of which this server is to know nothing. Over HTTP it is enough to refuse to
+# tell; on stdio the SDK may not even see the question, for then it would refuse the handshake that follows.
+
+UNKNOWN = types.ErrorData(code=types.METHOD_NOT_FOUND, message="Method not found")
+
+
+async def refuse(ctx: Context, call_next: Any) -> Any:
+    """Do not tell which revisions are spoken."""
+    if ctx.method == "server/discover":
+        raise MCPError.from_error_data(UNKNOWN)
+    return await call_next(ctx)
+
+
+async def sieve(read: Any, write: Any, passed: Any) -> None:
+    """Pass messages on, and answer what is not to be told."""
+    async with passed:
+        async for said in read:
+            request = getattr(said, "message", None)
+            if getattr(request, "method", None) == "server/discover":
+                error = types.JSONRPCError(jsonrpc="2.0", id=request.id, error=UNKNOWN)
+                await write.send(SessionMessage(error))
+            else:
+                await passed.send(said)
+
+
 async def main(transport: str) -> None:
     """Serve until stdin ends."""
     if transport != "stdio":
+        server.middleware.append(refuse)
         await serve_http(server, transport)
         return
-    async with stdio_server() as (read, write):
-        await server.run(read, write, server.create_initialization_options())
+    async with stdio_server() as (read, write), anyio.create_task_group() as group:
+        passed, older = anyio.create_memory_object_stream[Any](0)
+        group.start_soon(sieve, read, write, passed)
+        await server.run(older, write, server.create_initialization_options())
 
 
 if __name__ == "__main__":

@@ -246,7 +246,7 @@ class HttpConnection:
         while not exchange.finished:
             if self._reader.ended:
                 # The client sends nothing more. It may still read an answer, but it has left a stream.
-                if exchange.begun:
+                if exchange.begun or exchange.leaving_cancels:
                     self._lose()
                     self._last = True
                     return

@@ -43,6 +43,8 @@ class Exchange(HttpRequest):
     extra: Headers = ()
     """Headers that every answer to this request has."""
 
+    leaving_cancels = False
+    """Whether a client that sends nothing more has left, even if no part of an answer was on its way."""
     finished = False
     """Whether the answer is complete, as far as we are concerned."""
 

@@ -97,6 +97,7 @@ class StatelessCarrier(Carrier):
         key = self._count
         self._posts[key] = _Post(message.id, exchange, takes_json, takes_events, self.seen_at)
         exchange.lost = lambda: self._left(key)
+        exchange.leaving_cancels = True  # C26-221
         try:
             self.deliver(Request(key, message.method, message.params))
         except BaseException:
