@@ -10,7 +10,9 @@ to C26-101), and its compatibility matrix.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from .._unset import UNSET
 from ..errors import InvalidParams, MCPError, RemoteProtocolError, RequestFailed, UnsupportedRevision
@@ -47,6 +49,8 @@ LATEST_HANDSHAKE: Final = V2025_11_25
 DIALECTS: Final[Mapping[str, Dialect]] = {V2026_07_28.revision: V2026_07_28, **HANDSHAKE}
 """All revisions that are spoken, newest first."""
 
+_SAID: Final = (PROTOCOL_VERSION, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL)
+_as_json: Final = msgspec.json.Encoder().encode
 _MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen", "tasks/update"})
 _MODERN_ERRORS: Final = frozenset({HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION})
 
@@ -75,7 +79,7 @@ class TermsReader:
     __slots__ = ("_said", "_terms")
 
     def __init__(self) -> None:
-        self._said: list[Any] = []
+        self._said = b""
         self._terms: Terms | None = None
 
     @property
@@ -95,8 +99,10 @@ class TermsReader:
             if not named and not session.dialect.stateless and (opened or request.method not in _MODERN_ONLY):
                 return session
             return LATEST.lift_terms(request)  # says what is missing (C26-055)
-        said = [version, *(meta.get(name, UNSET) for name in (CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL))]
-        if self._terms is not None and _same(said, self._said):
+        # Compared as JSON: to Python true equals 1, and what is refused for the one would pass for the other.
+        said = _as_json({name: meta[name] for name in _SAID if name in meta})
+        if said == self._said:
+            assert self._terms is not None
             return self._terms
         if type(version) is not str:
             raise InvalidParams(f"$.params._meta.{PROTOCOL_VERSION}: expected string")
@@ -105,17 +111,6 @@ class TermsReader:
             raise UnsupportedRevision(version, list(DIALECTS))
         self._terms, self._said = dialect.lift_terms(request), said
         return self._terms
-
-
-def _same(one: Any, other: Any) -> bool:
-    # As JSON: to Python true equals 1, and a request that is refused for the one would pass for the other.
-    if type(one) is not type(other):
-        return False
-    if type(one) is dict:
-        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
-    if type(one) is list:
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
 
 
 def fallback(failure: MCPError) -> str | None:

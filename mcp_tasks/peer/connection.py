@@ -236,6 +236,7 @@ class Connection(Writing, Verbs):
         # asked cannot be.
         self.half_closed = True
         self._fail_calls()
+        self.finish_telling()  # nothing is waited for: a server ends when its input does (C26-129)
         with trio.move_on_after(_GRACE_SECONDS):
             while self.session.served and not self.closed:
                 await self._idle.wait()
@@ -552,9 +553,9 @@ class Connection(Writing, Verbs):
 
     # --- for the service and for contexts -------------------------------------------------------------------------
 
-    def is_serving(self, id: RequestId) -> bool:
-        """Whether that request of theirs still wants an answer."""
-        return id in self.session.served
+    def serving(self, id: RequestId) -> Served | None:
+        """Who serves that request of theirs, if it still wants an answer."""
+        return self.session.served.get(id)
 
     def task_home(self) -> Workers:
         """Where the tasks of this connection's requestor live: as long as the requestor can come back."""

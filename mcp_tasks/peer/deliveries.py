@@ -98,6 +98,7 @@ class LiveDelivery(Delivery):
         self.terms = terms
         self._connection = connection
         self._id = id
+        self._job = connection.serving(id)
         self._journal: dict[str, JSON] = {}
 
     @property
@@ -127,7 +128,8 @@ class LiveDelivery(Delivery):
         return False
 
     def active(self) -> bool:
-        return self._connection.is_serving(self._id)
+        # The id may be another request's by now.
+        return self._job is not None and self._connection.serving(self._id) is self._job
 
 
 class RoundDelivery(LiveDelivery):
@@ -163,6 +165,11 @@ class RoundDelivery(LiveDelivery):
         self._promoting = False
         self._promoted = trio.Event()
         self._task: TaskDelivery | None = None
+
+    async def decided(self) -> None:
+        """Wait, some turns at most, until a question either ends the handler or was given up by it."""
+        while self.asked and not self.scope.cancel_called:
+            await trio.lowlevel.checkpoint()
 
     # A task that is being made of it takes over everything.
 

@@ -93,7 +93,7 @@ class _Follower:
     async def _poll(self) -> None:
         before = self._handle.report
         try:
-            self._handle.take(await self._connection.look_at(self._handle.id))
+            await self._handle.status()
         except (ConnectionClosed, HttpError) as failure:
             # It can be asked for again: what was lost was one question, not the task.
             self._attempts += 1

@@ -10,6 +10,7 @@ C26-138, C26-209 to C26-211).
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -57,7 +58,9 @@ async def open_connection(connection: Connection, revision: str | None) -> None:
         try:
             await _begin(connection, known)
             return
-        except (RemoteProtocolError, ConnectionClosed) as failure:
+        except (Unauthorized, Forbidden, LocalProtocolError):
+            raise
+        except MCPError as failure:
             if connection.closed:
                 raise
             logger.info("%r is not what it was: %s", connection, failure)
@@ -98,11 +101,13 @@ async def _probed(connection: Connection) -> str | None:
         return LATEST_HANDSHAKE.revision
     except (Unauthorized, Forbidden, ConnectionClosed, LocalProtocolError):
         raise
+    except _SpeaksOther as other:
+        if other.older is None:
+            raise  # whoever says what it speaks is no older server (C26-135)
+        return other.older
     except RemoteProtocolError as failure:
         logger.info("%r: %s", connection, failure)
         return LATEST_HANDSHAKE.revision
-    except _OlderServer as older:
-        return older.revision
     except MCPError as failure:
         revision = fallback(failure)
         if revision is None:
@@ -112,10 +117,11 @@ async def _probed(connection: Connection) -> str | None:
     return None
 
 
-class _OlderServer(Exception):
-    # A server that says what it speaks, and speaks only what begins with a handshake.
-    def __init__(self, revision: str) -> None:
-        self.revision = revision
+class _SpeaksOther(RemoteProtocolError):
+    # A server that says what it speaks, which is not what it was asked in; `older` of that begins with a handshake.
+    def __init__(self, versions: Sequence[str]) -> None:
+        super().__init__(f"the server speaks {', '.join(versions)}, and not {LATEST.revision}")
+        self.older = next((one for one in DIALECTS if one in versions), None)
 
 
 async def _discover(connection: Connection) -> None:
@@ -130,10 +136,7 @@ async def _discover(connection: Connection) -> None:
     except InvalidShape as wrong:
         raise RemoteProtocolError(f"{method}: {wrong}") from None
     if dialect.revision not in versions:
-        older = next((one for one in DIALECTS if one in versions), None)
-        if older is None:
-            raise RemoteProtocolError(f"the server speaks {', '.join(versions)}, we speak {', '.join(DIALECTS)}")
-        raise _OlderServer(older)
+        raise _SpeaksOther(versions)
     connection.terms = Terms(dialect=dialect, capabilities=capabilities, info=info)
     connection.instructions = instructions
     connection.ready()

@@ -177,10 +177,10 @@ class Rounds:
             return {}, 0
         seal = self._connection.peer.seal
         opened = seal.open(call.state, self._bound(call))
+        asked: Mapping[str, str] = opened.payload["asked"]
+        job.terms.dialect.check_answers(call.answers, asked, "$.params.inputResponses")  # a slip can be mended
         seal.claim(opened)
         job.brought = opened
-        asked: Mapping[str, str] = opened.payload["asked"]
-        job.terms.dialect.check_answers(call.answers, asked, "$.params.inputResponses")
         answers = {key: call.answers[key] for key in asked if key in call.answers}
         return {**opened.payload["journal"], **answers}, opened.payload["round"]
 
@@ -225,9 +225,11 @@ class Rounds:
                 if delivery.turn.is_set() or delivery.asked:
                     break
                 await trio.lowlevel.checkpoint()
-            else:
+            await delivery.decided()
+            if not delivery.turn.is_set() and not delivery.asked:
                 with trio.move_on_after(grace):
                     await delivery.turn.wait()
+                await delivery.decided()
             if not attempt.ended.is_set() and not delivery.asked:
                 delivery.promote()
                 await service.create(call, handler, params, job, journal=delivery.journal(), adopt=adopt)

@@ -223,7 +223,11 @@ def _cycle() -> dict[str, Any]:
     return looped
 
 
-@pytest.mark.parametrize("value", [object(), {"a": {1j}}, "\ud800", {"deep": [[UNSET, object()]]}, _cycle()], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), {"a": {1j}}, "\ud800", {"deep": [[UNSET, object()]]}, _cycle()],
+    ids=["object", "set", "surrogate", "deep", "cycle"],
+)
 def test_what_is_no_json_is_refused_and_leaves_no_trace(value: Any) -> None:
     buffer = bytearray(b"before")
     with pytest.raises((TypeError, ValueError, RecursionError)):

@@ -230,7 +230,9 @@ class _Callable:
         return value
 
 
-@pytest.mark.parametrize("function", [_coroutine, functools.partial(_coroutine), _Callable()], ids=str)
+@pytest.mark.parametrize(
+    "function", [_coroutine, functools.partial(_coroutine), _Callable()], ids=["function", "partial", "callable"]
+)
 async def test_a_coroutine_function_runs_as_it_is(function: Any) -> None:
     assert awaitable(function) is function
     assert await function(3) == 3

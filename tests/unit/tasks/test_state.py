@@ -57,7 +57,7 @@ def test_each_way_to_end_has_its_end(state, given, end):
     assert advance(state, given) is end
 
 
-@pytest.mark.parametrize("state", TERMINAL)
+@pytest.mark.parametrize("state", sorted(TERMINAL, key=lambda state: state.value))
 @pytest.mark.parametrize("given", TaskInput)
 def test_nothing_happens_to_a_task_that_is_over(state, given):
     with pytest.raises(IllegalTransition):
