@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from .._version import __version__
 from . import calls
+from .bridging import serve_bridge
 from .calls import Session
 from .demo import demo as run_demo
 from .display import open_display
@@ -244,6 +245,38 @@ def serve(target: str, *, stdio: bool = False, http: str | None = None, debug: b
     if stdio == (http is not None):
         raise Trouble("serve: say over what: --stdio, or --http HOST:PORT", Exit.USAGE)
     return run_server(target, http=http, debug=debug)
+
+
+@app.command(name="bridge")
+def bridge_(
+    server: str,
+    *,
+    stdio: bool = False,
+    http: str | None = None,
+    config: Path | None = None,
+    revision: str | None = None,
+    debug: bool = False,
+) -> int:
+    """Serve another server to clients of both eras: 2025-11-25 with its tasks, and 2026-07-28.
+
+    Parameters
+    ----------
+    server
+        A command line, a URL, or a name from the configuration.
+    stdio
+        Over standard input and output; the default.
+    http
+        Over HTTP at HOST:PORT, under the path /mcp; port 0 picks a free one, and stderr says which.
+    config
+        The mcpServers file to find names in; by default .mcp.json, mcp.json and $MCP_CONFIG.
+    revision
+        The revision to speak with the server, such as 2025-11-25; by default it is asked what it speaks.
+    debug
+        Log everything to stderr.
+    """
+    if stdio and http is not None:
+        raise Trouble("bridge: over one of --stdio and --http HOST:PORT", Exit.USAGE)
+    return serve_bridge(server, http=http, config=config, revision=revision, debug=debug)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -23,7 +23,7 @@ from .exits import Exit, Trouble
 if TYPE_CHECKING:
     from ..http import HttpServer
 
-__all__ = ["load_peer", "serve"]
+__all__ = ["load_peer", "parse_address", "serve", "serve_until_signal"]
 
 
 def serve(target: str, *, http: str | None = None, debug: bool = False) -> int:
@@ -35,7 +35,7 @@ def serve(target: str, *, http: str | None = None, debug: bool = False) -> int:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr)
     try:
         peer = load_peer(target)
-        return trio.run(_serve_until_signal, peer, None if http is None else _address(http))
+        return trio.run(serve_until_signal, peer, None if http is None else parse_address(http))
     except (Trouble, OSError) as error:
         if debug:
             raise
@@ -43,7 +43,8 @@ def serve(target: str, *, http: str | None = None, debug: bool = False) -> int:
         return error.exit if isinstance(error, Trouble) else Exit.SERVER
 
 
-async def _serve_until_signal(peer: Peer, address: tuple[str, int] | None) -> int:
+async def serve_until_signal(peer: Peer, address: tuple[str, int] | None) -> int:
+    """Serve a peer on the standard streams, or over HTTP at an address; returns the exit code."""
     code = int(Exit.OK)
 
     async def stop_on_signal() -> None:
@@ -74,7 +75,8 @@ async def _serve_until_signal(peer: Peer, address: tuple[str, int] | None) -> in
     return code
 
 
-def _address(given: str) -> tuple[str, int]:
+def parse_address(given: str) -> tuple[str, int]:
+    """The parts of ``HOST:PORT``. Raises `Trouble`."""
     host, colon, port = given.rpartition(":")
     if not (colon and port.isdecimal() and int(port) < 65536):
         raise Trouble(f"{given!r} is not of the form HOST:PORT", Exit.USAGE)
