@@ -86,7 +86,10 @@ class HttpLimits(Shape):
     stall_seconds: float = field(default=60.0, validator=gt(0))
     """How long a client may go without reading anything of what we have for it."""
     sessions: int = field(default=10_000, validator=gt(0))
-    """Alive at once, and as many principals that have none. Beyond it, one that has been idle for a minute makes room, or else a new one is refused."""
+    """Alive at once, and as many principals that have none.
+
+    Beyond it, one that has been idle for a minute makes room, or else a new one is refused.
+    """
     principal_sessions: int = field(default=1_000, validator=gt(0))
     """Of those, how many of one principal, where there are principals."""
     session_idle_seconds: float = field(default=3_600.0, validator=gt(0))

@@ -94,9 +94,10 @@ def program(request, tmp_path):
             path.write_text(PROGRAM)
             root = str(Path(mcp_tasks.__file__).parent.parent)
             env = {"PYTHONPATH": os.pathsep.join([root, *filter(None, sys.path)])}
-            async with open_stdio([sys.executable, path], env=env) as transport, user.connect(
-                transport, revision="2025-11-25"
-            ) as connection:
+            async with (
+                open_stdio([sys.executable, path], env=env) as transport,
+                user.connect(transport, revision="2025-11-25") as connection,
+            ):
                 with trio.fail_after(PATIENCE_SECONDS):
                     yield connection
             check_leaks(user)
