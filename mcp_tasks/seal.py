@@ -16,7 +16,6 @@ Spec: basic/patterns/mrtr "Server Requirements" (C26-257 to C26-263).
 from __future__ import annotations
 
 import base64
-import enum
 import hashlib
 import heapq
 import hmac
@@ -46,10 +45,12 @@ _KEY_BYTES = 32
 # In the open: a version, which key, the serial, the nonce.
 _HEAD: Final = struct.Struct(">c8s16s12s")
 _VERSION = b"\x01"
-# Encrypted: the expiry, whose it is, which request it is of, whether the payload is compressed; the payload follows.
-_BODY: Final = struct.Struct(">d32s32s?")
+# Encrypted: the expiry, whose it is, which request it is of, which seal made it as its how manieth, whether the payload
+# is compressed; the payload follows.
+_BODY: Final = struct.Struct(">d32s32s8sQ?")
 _TAG_BYTES = 16
 _COMPRESSED_ABOVE = 1024  # bytes
+_PAGE_BITS = 65_536
 _TEXT: Final = re.compile("[A-Za-z0-9_-]+")
 
 _NOT_OF_THE_REQUEST: Final = frozenset({"_meta", "inputResponses", "requestState"})
@@ -90,18 +91,47 @@ class Bound(Shape):
 
 @frozen(eq=False, repr=False)
 class OpenedState(Shape):
-    """A state that has come back unharmed. `expires_at` is in seconds since the epoch."""
+    """A state that has come back unharmed. `expires_at` is in seconds since the epoch.
+
+    `number` counts the states of the seal that opened it; None if another one has sealed it.
+    """
 
     payload: JSONObject
     serial: bytes
     expires_at: float
+    number: int | None = None
 
 
-class _Use(enum.Enum):
-    """What became of a serial that nobody is using at the moment."""
+class _Marks:
+    """Which of our own states are used up: a bit for each, on pages that go when all on them has expired.
 
-    FREE = "free"
-    SPENT = "spent"
+    So remembering takes little, however many clients there are, and nobody can fill it up for others.
+    """
+
+    def __init__(self) -> None:
+        self._pages: dict[int, bytearray] = {}
+        self._until: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def __contains__(self, number: int) -> bool:
+        page = self._pages.get(number // _PAGE_BITS)
+        return page is not None and bool(page[number % _PAGE_BITS // 8] >> number % 8 & 1)
+
+    def add(self, number: int, expires_at: float) -> None:
+        """Mark a state as used up."""
+        at = number // _PAGE_BITS
+        page = self._pages.get(at)
+        if page is None:
+            page = self._pages[at] = bytearray(_PAGE_BITS // 8)
+        page[number % _PAGE_BITS // 8] |= 1 << number % 8
+        self._until[at] = max(expires_at, self._until.get(at, 0.0))
+
+    def forget(self, now: float) -> None:
+        """Let go of the pages on which everything has expired."""
+        for at in [at for at, until in self._until.items() if until <= now]:
+            del self._pages[at], self._until[at]
 
 
 class StateSeal:
@@ -114,7 +144,8 @@ class StateSeal:
 
     A state is good for `ttl` seconds. That it is used once only holds within this process, and since its start:
     processes that share keys share no memory. What must never happen twice needs a safeguard of its own, where it
-    happens. Methods that look at `clock` must be called within a trio run; nothing here checkpoints.
+    happens. Of states that another process has sealed up to `remembered` are remembered at once. Methods that look at
+    `clock` must be called within a trio run; nothing here checkpoints.
     """
 
     def __init__(
@@ -138,8 +169,12 @@ class StateSeal:
         self._remembered = remembered
         self._max_bytes = max_bytes
         self._max_text = -(-(_HEAD.size + _BODY.size + max_bytes + _TAG_BYTES) * 4 // 3)
-        # The same serials in both, until they expire: a state that is released and claimed again takes no more room.
-        self._uses: dict[bytes, OpenedState | _Use] = {}
+        self._maker = secrets.token_bytes(8)
+        self._count = 0
+        self._claimed: dict[bytes, OpenedState] = {}
+        self._marks = _Marks()
+        # Of states that others have sealed, those that are used up: until they expire.
+        self._spent: set[bytes] = set()
         self._expiries: list[tuple[float, bytes]] = []  # a heap
 
     def seal(self, payload: JSONObject, bound: Bound) -> str:
@@ -152,7 +187,9 @@ class StateSeal:
         if len(data) > self._max_bytes:
             raise LimitReached("The state of this request is too long", "request_state_bytes", self._max_bytes)
         compressed = len(data) > _COMPRESSED_ABOVE and len(packed := _pack(data)) < len(data)
-        body = _BODY.pack(self._clock.now() + self._ttl, *bound._digests(), compressed)
+        self._count += 1
+        expires_at = self._clock.now() + self._ttl
+        body = _BODY.pack(expires_at, *bound._digests(), self._maker, self._count, compressed)
         body += packed if compressed else data
         serial, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
         head = _HEAD.pack(_VERSION, self._sealing, serial, nonce)
@@ -172,7 +209,7 @@ class StateSeal:
         if version != _VERSION or key is None:
             raise InvalidState("was sealed with a key that we do not have")
         body = _decrypt(_cipher(key, serial), nonce, sealed, head)
-        expires_at, principal, request, compressed = _BODY.unpack_from(body)
+        expires_at, principal, request, maker, count, compressed = _BODY.unpack_from(body)
         # "verify each on receipt": the principal, the expiry, the request (C26-262)
         if self._clock.now() >= expires_at:
             raise InvalidState("has expired")
@@ -185,43 +222,51 @@ class StateSeal:
         if not hmac.compare_digest(request, this):
             raise InvalidState("belongs to another request")
         data = body[_BODY.size :]
-        return OpenedState(_payload(_unpack(data, self._max_bytes) if compressed else data), serial, expires_at)
+        payload = _payload(_unpack(data, self._max_bytes) if compressed else data)
+        return OpenedState(payload, serial, expires_at, count if maker == self._maker else None)
 
     def claim(self, opened: OpenedState) -> None:
         """Begin to use a state, before its request is served; `spend` or `release` comes next (C26-263).
 
-        Raises `InvalidState` if it was used, is being used, or has expired meanwhile; `LimitReached` if so many are
-        remembered that one would have to be forgotten before it expires. To refuse a client for a while does less
-        harm than to let another use a state twice.
+        Raises `InvalidState` if it was used, is being used, or has expired meanwhile; `LimitReached` if it is another
+        process's and so many of those are remembered that one would have to be forgotten before it expires. To refuse
+        a client for a while does less harm than to let another use a state twice.
         """
         now = self._clock.now()
-        while self._expiries and self._expiries[0][0] <= now:
-            del self._uses[heapq.heappop(self._expiries)[1]]
+        self._forget(now)
         if now >= opened.expires_at:  # so what has just been forgotten cannot come back
             raise InvalidState("has expired")
-        use = self._uses.get(opened.serial)
-        if use is _Use.SPENT:
-            raise InvalidState("was used before")
-        if isinstance(use, OpenedState):
+        if opened.serial in self._claimed:
             raise InvalidState("is being used")
-        if use is None:
-            if len(self._uses) >= self._remembered:
-                raise LimitReached("Too many requests with a state", "request_states", self._remembered)
-            heapq.heappush(self._expiries, (opened.expires_at, opened.serial))
-        self._uses[opened.serial] = opened
+        if opened.serial in self._spent if opened.number is None else opened.number in self._marks:
+            raise InvalidState("was used before")
+        if opened.number is None and len(self._spent) >= self._remembered:
+            raise LimitReached("Too many requests with a state", "request_states", self._remembered)
+        self._claimed[opened.serial] = opened
 
     def spend(self, opened: OpenedState) -> None:
         """The answer has left: the state is used up. Does nothing for one that `opened` has not claimed."""
-        if self._uses.get(opened.serial) is opened:
-            self._uses[opened.serial] = _Use.SPENT
+        if self._claimed.get(opened.serial) is not opened:
+            return
+        del self._claimed[opened.serial]
+        if opened.number is not None:
+            self._marks.add(opened.number, opened.expires_at)
+        else:
+            self._spent.add(opened.serial)
+            heapq.heappush(self._expiries, (opened.expires_at, opened.serial))
 
     def release(self, opened: OpenedState) -> None:
         """The request was cancelled before it was answered: the client may send the state again.
 
         Does nothing for one that `opened` has not claimed, so whoever was refused cannot free it for another try.
         """
-        if self._uses.get(opened.serial) is opened:
-            self._uses[opened.serial] = _Use.FREE
+        if self._claimed.get(opened.serial) is opened:
+            del self._claimed[opened.serial]
+
+    def _forget(self, now: float) -> None:
+        self._marks.forget(now)
+        while self._expiries and self._expiries[0][0] <= now:
+            self._spent.discard(heapq.heappop(self._expiries)[1])
 
     def _from_text(self, text: JSON) -> bytes:
         if not isinstance(text, str) or len(text) > self._max_text:

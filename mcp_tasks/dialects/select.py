@@ -49,6 +49,8 @@ LATEST_HANDSHAKE: Final = V2025_11_25
 DIALECTS: Final[Mapping[str, Dialect]] = {V2026_07_28.revision: V2026_07_28, **HANDSHAKE}
 """All revisions that are spoken, newest first."""
 
+_MOST_KNOWN = 64
+_LONGEST_KNOWN = 4096  # bytes; whoever says more is read anew
 _SAID: Final = (PROTOCOL_VERSION, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL)
 _as_json: Final = msgspec.json.Encoder().encode
 _MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen", "tasks/update"})
@@ -73,19 +75,18 @@ def accept(offered: str, supported: Sequence[str] = tuple(HANDSHAKE)) -> Dialect
 class TermsReader:
     """For a server: on what terms each request of a connection comes.
 
-    Remembers what was said last, since the same client says the same each time; nothing is drawn from it (C26-031).
+    Remembers what was said, since the same client says the same each time; nothing is drawn from it (C26-031).
     """
 
-    __slots__ = ("_said", "_terms")
+    __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._said = b""
-        self._terms: Terms | None = None
+        self._known: dict[bytes, Terms] = {}
 
     @property
     def any(self) -> bool:
         """Whether any request has named its own terms."""
-        return self._terms is not None
+        return bool(self._known)
 
     def read(self, request: Request, session: Terms, *, opened: bool) -> Terms:
         """The terms of one request: its own, or those of the session.
@@ -101,16 +102,19 @@ class TermsReader:
             return LATEST.lift_terms(request)  # says what is missing (C26-055)
         # Compared as JSON: to Python true equals 1, and what is refused for the one would pass for the other.
         said = _as_json({name: meta[name] for name in _SAID if name in meta})
-        if said == self._said:
-            assert self._terms is not None
-            return self._terms
+        known = self._known.get(said)
+        if known is not None:
+            return known
         if type(version) is not str:
             raise InvalidParams(f"$.params._meta.{PROTOCOL_VERSION}: expected string")
         dialect = DIALECTS.get(version)
         if dialect is None or not dialect.stateless:
             raise UnsupportedRevision(version, list(DIALECTS))
-        self._terms, self._said = dialect.lift_terms(request), said
-        return self._terms
+        terms = dialect.lift_terms(request)
+        if len(self._known) >= _MOST_KNOWN or len(said) > _LONGEST_KNOWN:
+            self._known.clear()
+        self._known[said] = terms
+        return terms
 
 
 def fallback(failure: MCPError) -> str | None:

@@ -63,6 +63,19 @@ def form_schema(fields: Mapping[str, Any] | type) -> JSONObject:
     """
     if isinstance(fields, Mapping) and fields.get("type") == "object":
         return dict(fields)
+    try:
+        # A question is asked with the same fields each time, and read with them once more.
+        return _form_schema(fields if isinstance(fields, type) else tuple(fields.items()))
+    except TypeError:  # of something that cannot be hashed
+        return _made_form(fields)
+
+
+@lru_cache(maxsize=256)
+def _form_schema(fields: tuple[tuple[str, Any], ...] | type) -> JSONObject:
+    return _made_form(fields if isinstance(fields, type) else dict(fields))
+
+
+def _made_form(fields: Mapping[str, Any] | type) -> JSONObject:
     if isinstance(fields, type):
         schema = type_schema(fields)
         definitions = schema.pop("$defs", {})

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mcp_tasks import seal as module
 from mcp_tasks.clock import Clock
 from mcp_tasks.errors import InvalidParams, LimitReached
-from mcp_tasks.seal import Bound, InvalidState, OpenedState, StateSeal
+from mcp_tasks.seal import Bound, InvalidState, StateSeal
 
 requirement = pytest.mark.requirement
 
@@ -57,7 +57,7 @@ def refusal(seal: StateSeal, text: str, bound: Bound = CALL) -> InvalidState:
 
 def forge(data: bytes, *, compressed: bool, serial: bytes = b"s" * 16, key: bytes = KEY) -> str:
     """What only somebody with the key can make: a state that is authentic, with any payload at all."""
-    body = module._BODY.pack(2000.0, *CALL._digests(), compressed) + data
+    body = module._BODY.pack(2000.0, *CALL._digests(), b"maker678", 1, compressed) + data
     head = module._HEAD.pack(module._VERSION, module._key_id(key), serial, b"n" * 12)
     return to_text(head + module._cipher(key, serial).encrypt(b"n" * 12, body, head))
 
@@ -440,56 +440,94 @@ def test_one_state_does_not_use_up_another():
 
 
 @requirement("C26-263")
-def test_nothing_is_forgotten_before_it_expires():
+@pytest.mark.parametrize("ours", [True, False], ids=["own", "another's"])
+def test_nothing_is_forgotten_before_it_expires(ours):
     clock = SetClock(1000.0)
-    seal = make(clock=clock, ttl=60.0, remembered=3)
+    seal = make(clock=clock, ttl=60.0)
+    maker = seal if ours else make(clock=clock, ttl=60.0)
     opened = []
-    for _ in range(4):
+    for _ in range(3):
         clock.time += 1
-        opened.append(seal.open(seal.seal(PAYLOAD, CALL), CALL))
+        opened.append(seal.open(maker.seal(PAYLOAD, CALL), CALL))
     for one in (opened[2], opened[0], opened[1]):
         seal.claim(one)
     seal.spend(opened[0])
+    seal.spend(opened[2])
     seal.release(opened[1])
-    with pytest.raises(LimitReached) as caught:
-        seal.claim(opened[3])
-    assert (caught.value.limit, caught.value.value) == ("request_states", 3)
-    seal.claim(opened[1])  # its place is kept
-    clock.time = math.nextafter(1061, 0)
-    with pytest.raises(LimitReached):
-        seal.claim(opened[3])
-    clock.time = 1061  # the first has expired
-    seal.claim(opened[3])
+    seal.claim(opened[1])
+    for clock.time, reason in (
+        (math.nextafter(1061, 0), "was used before"),
+        (1061, "has expired"),
+        (math.nextafter(1063, 0), "has expired"),
+    ):
+        with pytest.raises(InvalidState) as refused:
+            seal.claim(opened[0])
+        assert refused.value.reason == reason
     with pytest.raises(InvalidState) as refused:
-        seal.claim(opened[0])
-    assert refused.value.reason == "has expired"
-    clock.time = 1062
+        seal.claim(opened[2])  # what is beside it on the page has expired
+    assert refused.value.reason == "was used before"
+    clock.time = 1063
     seal.release(opened[1])  # expired, and still known
-    clock.time = 2000
-    with pytest.raises(InvalidState):
-        seal.claim(opened[3])
-    for one in opened:  # expired, and forgotten
+    for one in opened:
+        with pytest.raises(InvalidState):
+            seal.claim(one)
         seal.spend(one)
         seal.release(one)
-    assert (seal._uses, seal._expiries) == ({}, [])
+    assert (seal._claimed, len(seal._marks), seal._spent, seal._expiries) == ({}, 0, set(), [])
 
 
-def test_a_state_takes_room_once_however_often_it_is_released():
-    seal = make(remembered=2)
-    one, other = (seal.open(seal.seal(PAYLOAD, CALL), CALL) for _ in range(2))
-    for _ in range(10):
+@requirement("C26-263")
+def test_of_another_processs_states_only_so_many_are_remembered():
+    clock = SetClock(1000.0)
+    seal, another = make(clock=clock, ttl=60.0, remembered=2), make(clock=clock, ttl=60.0)
+    opened = []
+    for _ in range(3):
+        clock.time += 1
+        opened.append(seal.open(another.seal(PAYLOAD, CALL), CALL))
+    for one in opened[:2]:
         seal.claim(one)
-        seal.release(one)
-    seal.claim(other)
-    assert len(seal._uses) == len(seal._expiries) == 2
+        seal.release(one)  # takes no room
+        seal.claim(one)
+        seal.spend(one)
+    with pytest.raises(LimitReached) as caught:
+        seal.claim(opened[2])
+    assert (caught.value.limit, caught.value.value) == ("request_states", 2)
+    own = seal.open(seal.seal(PAYLOAD, CALL), CALL)
+    seal.claim(own)  # nobody can fill up what we need for our own
+    seal.spend(own)
+    clock.time = math.nextafter(1061, 0)
+    with pytest.raises(LimitReached):
+        seal.claim(opened[2])
+    clock.time = 1061  # the first has expired
+    seal.claim(opened[2])
 
 
-def test_a_state_that_is_used_up_keeps_nothing_of_its_payload():
-    seal = make()
-    opened = seal.open(seal.seal(PAYLOAD, CALL), CALL)
-    seal.claim(opened)
-    seal.spend(opened)
-    assert not any(isinstance(use, OpenedState) for use in seal._uses.values())
+@requirement("C26-263")
+@given(st.lists(st.tuples(st.integers(0, 5 * module._PAGE_BITS), st.floats(1, 100)), max_size=40), st.floats(0, 101))
+def test_a_mark_stays_until_it_expires(marks, now):
+    model = {}
+    pages = module._Marks()
+    for number, expires_at in marks:
+        if number not in model:
+            pages.add(number, expires_at)
+            model[number] = expires_at
+    pages.forget(now)
+    for number, expires_at in model.items():
+        assert number in pages or expires_at <= now
+        for beside in (number - 1, number + 1, number + 8):
+            assert beside in model or beside not in pages
+    assert len(pages) == len({number // module._PAGE_BITS for number in model if number in pages})
+
+
+def test_our_own_states_take_a_bit_each():
+    seal = make(remembered=1)
+    for _ in range(1000):
+        opened = seal.open(seal.seal(PAYLOAD, CALL), CALL)
+        seal.claim(opened)
+        seal.spend(opened)
+        with pytest.raises(InvalidState):
+            seal.claim(opened)
+    assert (seal._claimed, len(seal._marks), seal._spent, seal._expiries) == ({}, 1, set(), [])
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
