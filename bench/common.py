@@ -29,12 +29,12 @@ PEERS_DIR = Path(os.environ.get("MCP_TASKS_PEERS") or ROOT / ".peers").expanduse
 
 @dataclass
 class Program:
-    """A program to measure; `tasks` says whether it has them in this revision."""
+    """A program to measure; `can` has the names of what it is able to do."""
 
     name: str
     title: str
     argv: list[str]
-    tasks: bool = True
+    can: frozenset[str]
     env: dict[str, str] | None = None
 
     def runtime(self) -> str:
@@ -75,6 +75,22 @@ class Cell:
     name: str
     run: Callable[..., dict[str, float]]
     fits: Callable[..., bool]
+
+
+# What programs can do, and the tools they need for it.
+SESSION = "session"  # revision 2025-11-25, opened by a handshake
+TASKS = "tasks"  # those of that revision
+STATELESS = "stateless"  # revision 2026-07-28
+ROUNDS = "rounds"  # questions in that revision: the request is made again with the answers
+POLLED = "polled"  # the tasks extension
+TOOLS = {SESSION: {"echo", "big"}, TASKS: {"job"}, STATELESS: {"echo"}, ROUNDS: {"ask"}, POLLED: {"work"}}
+
+
+def missing_tools(program: Program, listed: Sequence[dict], abilities: Sequence[str]) -> str | None:
+    """A complaint about tools that are not listed though they are needed for those of the abilities that it has."""
+    needed = set().union(*(TOOLS[ability] for ability in abilities if ability in program.can))
+    missing = sorted(needed - {tool["name"] for tool in listed})
+    return f"has no tool {', '.join(missing)}" if missing else None
 
 
 Values = dict[str, dict[str, list[float]]]  # program -> figure -> one value per round
@@ -135,7 +151,7 @@ def present(programs: Sequence, wanted: Sequence[str], trouble: Callable[..., st
 # -- tables -----------------------------------------------------------------------------------
 
 
-def facts(programs: Sequence, rounds: int, seconds: float, warm_up: float) -> list[str]:
+def facts(programs: Sequence, rounds: int, seconds: float, warm_up: str) -> list[str]:
     model = "unknown processor"
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -150,7 +166,7 @@ def facts(programs: Sequence, rounds: int, seconds: float, warm_up: float) -> li
     return [
         f"{time.strftime('%Y-%m-%d')}; {platform.system()} on {platform.machine()}, {model}, "
         f"{cores} cores{limited}; generator on Python {platform.python_version()}; {runtimes}.",
-        f"{rounds} round{'s' * (rounds != 1)}, {seconds:g} s a cell after {warm_up:g} s of warm-up, "
+        f"{rounds} round{'s' * (rounds != 1)}, {seconds:g} s a cell after {warm_up} of warm-up, "
         "interleaved. Median of the rounds (lowest..highest).",
     ]
 
@@ -220,7 +236,8 @@ def parser_for(doc: str, programs: str, cells: Sequence[str]) -> argparse.Argume
     parser.add_argument("--python", default=sys.executable, help="the interpreter for ours")
     parser.add_argument("--json", metavar="FILE", help="also write every value here")
     parser.add_argument("--write", action="store_true", help="update README.md from a partial run")
-    parser.add_argument("--profile", action="store_true", help="profile ours (or --only) instead")
+    parser.add_argument("--profile", action="store_true",
+                        help="profile ours (or --only) under calls32 (or --cells) instead")  # fmt: skip
     return parser
 
 
@@ -234,10 +251,18 @@ def chosen(options, parser, programs: Sequence, cells: Sequence[str]) -> tuple[l
     return wanted, picked
 
 
+def profiled_cell(options, parser, known: Sequence[str]) -> str:
+    """The cell whose load a program is profiled under."""
+    cell = options.cells or "calls32"
+    if cell not in known:
+        parser.error(f"one of these can be profiled: {', '.join(known)}")
+    return cell
+
+
 def print_profile(program, drive: Callable[..., float]) -> None:
     """Have `drive(program)` load a Python program under cProfile and end it; print where the time goes."""
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "profile")
         rate = drive(replace(program, argv=[program.argv[0], "-m", "cProfile", "-o", out, *program.argv[1:]]))
-        print(f"{program.title}: {rate:,.0f} calls/s under the profiler, 32 in flight")
+        print(f"{program.title}: {rate:,.0f} a second under the profiler, 32 in flight")
         pstats.Stats(out).strip_dirs().sort_stats("tottime").print_stats(25)

@@ -1,19 +1,22 @@
 """The load generator over HTTP: Streamable HTTP by hand, over raw sockets.
 
 It knows the wire only: HTTP/1.1 with keep-alive, one POST a message, revision 2025-11-25 with a
-session.  Requests are bytes built beforehand with the id spliced in; ids all have seven digits, so
+session or 2026-07-28 without one, whose requests say in their head what they are and in `_meta` who
+asks.  Requests are bytes built beforehand with the id spliced in; ids all have seven digits, so
 Content-Length is known beforehand too.  Answers may be JSON or an event stream, with a
 Content-Length or in chunks; the head of each is looked up among those seen before (they differ by
 their Date, once a second) and read properly when it is new.
 
 Nothing is trusted, as in `loadgen.py`: a call's answer must equal, byte for byte, a template made
 of the first one, with its own id and text in place; what looks different is parsed, and one answer
-in 256 is parsed anyhow.  A wrong answer ends the run with WrongAnswer.
+in 256 is parsed anyhow.  So is every answer that asks for something, since what it says has to be
+sent back.  A wrong answer ends the run with WrongAnswer.
 
 Each connection has one request in flight: the next is sent when the answer is complete, which for
 chunks and event streams is when the response has ended.  All connections of a load share one MCP
-session, as the pool of one client would.  With one connection the generator asks the socket again
-and again rather than sleep (see `loadgen.py` for the reason); with more it sleeps in epoll.
+session, if there are sessions, as the pool of one client would.  With one connection the generator
+asks the socket again and again rather than sleep (see `loadgen.py` for the reason); with more it
+sleeps in epoll.
 """
 
 import json
@@ -29,15 +32,24 @@ from urllib.parse import urlsplit
 import loadgen
 from child import Child, PeerStopped, clock, no_collection, time_limit
 from loadgen import (
+    ASKABLE,
+    CLIENT,
     REVISION,
     SAMPLE,
+    STATELESS_REVISION,
+    WITH_TASKS,
     Load,
     WrongAnswer,
     created_task,
     encode,
+    expect_complete,
+    expect_outcome,
     expect_text,
+    polled_outcome,
+    polled_task,
     request_pieces,
-    tool_call,
+    result_of,
+    stateless,
 )
 
 CHUNK = 1 << 16
@@ -174,15 +186,53 @@ class Connection:
         self.socket.close()
 
 
-class Session:
-    """An MCP session: its id, and the fixed part of every request's head."""
+class Sender:
+    """Knows how requests look; `lines` is the fixed part of their heads."""
+
+    def __init__(self, server: "HttpServer"):
+        self.server = server
+        self.lines = server.lines
+
+    def head(self, method: str, params: dict) -> bytes:
+        """The head of such a request, without its length."""
+        return self.lines
+
+    def params(self, params: dict) -> dict:
+        """All that is sent along with such parameters."""
+        return params
+
+    def request(self, method: str, params: dict, lengths: list[int]) -> list[bytes]:
+        """Return the request cut where "@" stands; `lengths` are those of what fills the gaps of the body.
+
+        The first gap of the body is for the id of the request.
+        """
+        *before, head = self.head(method, params).split(b"@")
+        body = request_pieces(method, self.params(params))
+        size = sum(map(len, body)) + sum(lengths)
+        return [*before, b"%bContent-Length: %d\r\n\r\n%b" % (head, size, body[0]), *body[1:]]
+
+    def ask(self, connection: Connection, method: str, params: dict | None = None) -> tuple[Head, dict]:
+        """Send one plain request and return its result."""
+        number = self.server.new_id()
+        id_ = b"%d" % number
+        head, body = connection.exchange(id_.join(self.request(method, params or {}, [len(id_)])))
+        if head.status != 200:
+            raise WrongAnswer(f"{method}: {head.status} {body[:400]!r}")
+        answer = json.loads(body)
+        if answer.get("id") != number or "result" not in answer:
+            raise WrongAnswer(f"{method}: {body[:400]!r}")
+        return head, answer["result"]
+
+
+class Session(Sender):
+    """An MCP session: its id is in the head of every request."""
+
+    expect = staticmethod(expect_text)
 
     def __init__(self, server: "HttpServer", connection: Connection):
         """Do the handshake over `connection`."""
-        self.server = server
-        self.lines = server.lines
-        client = {"name": "loadgen", "version": "1"}
-        opening = {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": client}
+        super().__init__(server)
+        opening = {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": CLIENT}
         head, result = self.ask(connection, "initialize", opening)
         self.ready_after = clock() - server.started
         if result["protocolVersion"] != REVISION:
@@ -190,29 +240,30 @@ class Session:
         if head.session is None:
             raise WrongAnswer("the peer gave no session id")
         self.lines += f"Mcp-Session-Id: {head.session}\r\nMcp-Protocol-Version: {REVISION}\r\n".encode()
-        head, body = connection.exchange(self.post(encode({"jsonrpc": "2.0", "method": "notifications/initialized"})))
+        message = encode({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        head, body = connection.exchange(b"%bContent-Length: %d\r\n\r\n%b" % (self.lines, len(message), message))
         if head.status != 202:
             raise WrongAnswer(f"initialized was not accepted: {head.status} {body[:300]!r}")
 
-    def post(self, body: bytes) -> bytes:
-        return b"%bContent-Length: %d\r\n\r\n%b" % (self.lines, len(body), body)
 
-    def pieces(self, body: list[bytes], lengths: list[int]) -> list[bytes]:
-        """Put the head before a body cut at its gaps, given how long what fills each gap will be."""
-        size = sum(map(len, body)) + sum(lengths)
-        return [b"%bContent-Length: %d\r\n\r\n%b" % (self.lines, size, body[0]), *body[1:]]
+class Stateless(Sender):
+    """No session: every request has in its head what it is, and in `_meta` who asks and what that client can do."""
 
-    def ask(self, connection: Connection, method: str, params: dict | None = None) -> tuple[Head, dict]:
-        """Send one plain request and return its result."""
-        number = self.server.new_id()
-        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params or {}}
-        head, body = connection.exchange(self.post(encode(message)))
-        if head.status != 200:
-            raise WrongAnswer(f"{method}: {head.status} {body[:400]!r}")
-        answer = json.loads(body)
-        if answer.get("id") != number or "result" not in answer:
-            raise WrongAnswer(f"{method}: {body[:400]!r}")
-        return head, answer["result"]
+    expect = staticmethod(expect_complete)
+
+    def __init__(self, server: "HttpServer", capabilities: dict | None = None):
+        super().__init__(server)
+        self.capabilities = capabilities
+        self.lines += f"MCP-Protocol-Version: {STATELESS_REVISION}\r\n".encode()
+
+    def head(self, method: str, params: dict) -> bytes:
+        lines = f"Mcp-Method: {method}\r\n"
+        if name := params.get("name") or params.get("taskId"):
+            lines += f"Mcp-Name: {name}\r\n"
+        return self.lines + lines.encode()
+
+    def params(self, params: dict) -> dict:
+        return stateless(params, self.capabilities)
 
 
 class HttpServer(Child):
@@ -279,13 +330,13 @@ Answered = Callable[[Connection, bytes, float], bytes | None]
 
 
 class Traffic:
-    """Some connections of one session, each with one request in flight."""
+    """Some connections, each with one request in flight; all of one session unless another sender is given."""
 
-    def __init__(self, server: HttpServer, width: int, session: Session | None = None):
+    def __init__(self, server: HttpServer, width: int, sender: Sender | None = None):
         self.server = server
         self.width = width
         self.connections = [server.connect() for _ in range(width)]
-        self.session = session or Session(server, self.connections[0])
+        self.sender = sender or Session(server, self.connections[0])
 
     def drive(self, seconds: float, limit: float, first: Callable[[Connection], bytes], answered: Answered) -> None:
         """Keep every connection busy until `answered` has no more requests."""
@@ -330,13 +381,15 @@ class Traffic:
 class Calls:
     """tools/call of `echo` over `width` connections, each call with a text of its own."""
 
-    def __init__(self, server: HttpServer, width: int, session: Session | None = None):
+    def __init__(self, server: HttpServer, width: int, sender: Sender | None = None):
         self.server = server
-        self.traffic = Traffic(server, width, session)
+        self.traffic = Traffic(server, width, sender)
+        self.expect = self.traffic.sender.expect
         first = b"%d" % server.new_id()
-        self.request = self.traffic.session.pieces(tool_call("echo", {"text": "text-@"}), [len(first)] * 2)
+        call = {"name": "echo", "arguments": {"text": "text-@"}}
+        self.request = self.traffic.sender.request("tools/call", call, [len(first)] * 2)
         _, line = self.traffic.connections[0].exchange(first.join(self.request))
-        expect_text(line, first, b"text-" + first)
+        self.expect(line, first, b"text-" + first)
         self.template = line.split(first)
         if len(self.template) != 3:
             raise WrongAnswer(f"the id is expected twice in {line!r}")
@@ -344,7 +397,7 @@ class Calls:
     def run(self, seconds: float) -> Load:
         load = Load()
         latencies = load.latencies
-        server, request, template = self.server, self.request, self.template
+        server, request, template, expect = self.server, self.request, self.template, self.expect
         began = clock()
         until = began + seconds
 
@@ -356,7 +409,7 @@ class Calls:
         def answered(connection: Connection, line: bytes, now: float) -> bytes | None:
             request_id = connection.stage
             if line != request_id.join(template) or not int(request_id) & SAMPLE:
-                expect_text(line, request_id, b"text-" + request_id)
+                expect(line, request_id, b"text-" + request_id)
             if now >= until:
                 return None
             latencies.append(now - connection.sent)
@@ -374,22 +427,32 @@ class Lifecycles:
     the time to each CreateTaskResult.
     """
 
-    def __init__(self, server: HttpServer, width: int, ttl_ms: int = 60_000):
+    call = {"name": "job", "arguments": {"text": "text-@"}, "task": {"ttl": 60_000}}  # noqa: RUF012
+    fetching = "tasks/result"
+    new = b'"status":"working"'  # what every CreateTaskResult says
+    done = b'"content":['  # what every outcome says
+    read_new = staticmethod(created_task)
+    read_outcome = staticmethod(expect_outcome)
+
+    def __init__(self, server: HttpServer, width: int, sender: Sender | None = None):
         self.server = server
-        self.traffic = Traffic(server, width)
-        body = tool_call("job", {"text": "text-@"}, task={"ttl": ttl_ms})
-        self.create = self.traffic.session.pieces(body, [7, 7])
+        self.traffic = Traffic(server, width, sender)
+        self.create = self.traffic.sender.request("tools/call", self.call, [7, 7])
         self.fetch: dict[int, list[bytes]] = {}  # by the length of the task id
 
     def fetch_for(self, size: int) -> list[bytes]:
-        pieces = self.traffic.session.pieces(request_pieces("tasks/result", {"taskId": "@"}), [7, size])
+        pieces = self.traffic.sender.request(self.fetching, {"taskId": "@"}, [7, size])
         self.fetch[size] = pieces
         return pieces
+
+    def fetch_request(self, request_id: bytes, task_id: bytes) -> bytes:
+        head, middle, tail = self.fetch.get(len(task_id)) or self.fetch_for(len(task_id))
+        return head + request_id + middle + task_id + tail
 
     def run(self, seconds: float = 1e9, count: int = 1 << 60, limit: float | None = None) -> Load:
         """Keep life cycles going for `seconds`, or until `count` were started."""
         load = Load()
-        server, create, fetch = self.server, self.create, self.fetch
+        server, create, new, done = self.server, self.create, self.new, self.done
         started = 0
         began = clock()
         until = began + seconds
@@ -407,25 +470,28 @@ class Lifecycles:
             # A cycle takes two ids, so the lowest bit would choose between its halves.
             sample = not int(call_id) >> 1 & SAMPLE
             parse = sample or b'"id":' + request_id not in line or b'"error":' in line
+            asking = True
             if task_id is None:
                 at = line.find(b'"taskId":"') + 10
                 task_id = line[at : line.find(b'"', at)]
-                if parse or at < 10 or b'"status":"working"' not in line:
-                    task_id = created_task(line, request_id)["taskId"].encode()
+                if parse or at < 10 or new not in line:
+                    task_id = self.read_new(line, request_id)["taskId"].encode()
                 if now < until:
                     load.created.append(now - called)
+            else:
+                asking = (
+                    parse
+                    or b'"text":"text-' + call_id + b'"' not in line
+                    or task_id not in line
+                    or done not in line
+                    or b'"isError":true' in line
+                ) and not self.read_outcome(line, request_id, b"text-" + call_id, task_id)
+            if asking:
+                load.fetches += now < until
                 server.last_id += 1
                 request_id = b"%d" % server.last_id
                 connection.stage = (request_id, call_id, task_id, called)
-                head, middle, tail = fetch.get(len(task_id)) or self.fetch_for(len(task_id))
-                return head + request_id + middle + task_id + tail
-            if (
-                parse
-                or b'"text":"text-' + call_id + b'"' not in line
-                or task_id not in line
-                or b'"isError":true' in line
-            ):
-                expect_text(line, request_id, b"text-" + call_id, task_id)
+                return self.fetch_request(request_id, task_id)
             if now >= until:
                 return None
             load.latencies.append(now - called)
@@ -434,6 +500,114 @@ class Lifecycles:
 
         self.traffic.drive(seconds, seconds + 20 if limit is None else limit, start, answered)
         return load
+
+
+class PolledLifecycles(Lifecycles):
+    """The same with the tasks extension: tools/call of `work`, of which the server makes a task, then tasks/get,
+    again and again, until it has the outcome."""
+
+    call = {"name": "work", "arguments": {"text": "text-@"}}  # noqa: RUF012
+    fetching = "tasks/get"
+    new = b'"resultType":"task"'
+    done = b'"status":"completed"'
+    read_new = staticmethod(polled_task)
+    read_outcome = staticmethod(polled_outcome)
+
+    def __init__(self, server: HttpServer, width: int):
+        super().__init__(server, width, Stateless(server, WITH_TASKS))
+
+    def fetch_request(self, request_id: bytes, task_id: bytes) -> bytes:
+        # The id of the task is in the head, too.
+        named, head, middle, tail = self.fetch.get(len(task_id)) or self.fetch_for(len(task_id))
+        return b"".join((named, task_id, head, request_id, middle, task_id, tail))
+
+
+class Rounds:
+    """tools/call of `ask`, which is answered with a question, and again with the answer, over `width` connections.
+
+    The latency of such a cycle runs from the first call to the result of the second.
+    """
+
+    def __init__(self, server: HttpServer, width: int):
+        self.server = server
+        self.traffic = Traffic(server, width, Stateless(server, ASKABLE))
+        call = {"name": "ask", "arguments": {"text": "text-@"}}
+        self.request = self.traffic.sender.request("tools/call", call, [7, 7])
+        answer = {"action": "accept", "content": {"word": "word-@"}}
+        self.again = {**call, "inputResponses": {"@": answer}, "requestState": "@"}
+        self.retries: dict[tuple[int, int], list[bytes]] = {}  # by the lengths of key and state
+        self.template: list[bytes] = []
+
+    def retry(self, request_id: bytes, call_id: bytes, key: bytes, state: bytes) -> bytes:
+        """The call with the word it asked for; key and state are as JSON has them within quotes."""
+        pieces = self.retries.get((len(key), len(state)))
+        if pieces is None:
+            gaps = [7, 7, len(key), 7, len(state)]
+            pieces = self.traffic.sender.request("tools/call", self.again, gaps)
+            self.retries[len(key), len(state)] = pieces
+        head, text, member, word, sealed, tail = pieces
+        return b"".join((head, request_id, text, call_id, member, key, word, request_id, sealed, state, tail))
+
+    def check(self, line: bytes, request_id: bytes, call_id: bytes) -> None:
+        """The result must have the text of the first call and the word of the second."""
+        sample = not int(request_id) >> 1 & SAMPLE  # a cycle takes two ids
+        if self.template and not sample and line == request_id.join(self.template).replace(b"@", call_id, 1):
+            return
+        text = b"text-%b word-%b" % (call_id, request_id)
+        expect_complete(line, request_id, text)
+        if not self.template and b"@" not in line:
+            self.template = line.replace(call_id, b"@", 1).split(request_id)
+
+    def run(self, seconds: float = 1e9, count: int = 1 << 60, limit: float | None = None) -> Load:
+        """Keep cycles going for `seconds`, or until `count` were started."""
+        load = Load()
+        server, request = self.server, self.request
+        started = 0
+        began = clock()
+        until = began + seconds
+
+        def start(connection: Connection) -> bytes:
+            nonlocal started
+            started += 1
+            server.last_id += 1
+            request_id = b"%d" % server.last_id
+            connection.stage = (request_id, None, clock())
+            return request_id.join(request)
+
+        def answered(connection: Connection, line: bytes, now: float) -> bytes | None:
+            request_id, call_id, called = connection.stage
+            if call_id is None:
+                key, state = asked_word(line, request_id)
+                server.last_id += 1
+                again = b"%d" % server.last_id
+                connection.stage = (again, request_id, called)
+                return self.retry(again, request_id, key, state)
+            self.check(line, request_id, call_id)
+            if now >= until:
+                return None
+            load.latencies.append(now - called)
+            load.seconds = now - began
+            return start(connection) if started < count else None
+
+        self.traffic.drive(seconds, seconds + 20 if limit is None else limit, start, answered)
+        return load
+
+
+def asked_word(line: bytes, request_id: bytes) -> tuple[bytes, bytes]:
+    """Parse an InputRequiredResult, which must ask for a word; return its key and its state, escaped as in JSON."""
+    result = result_of(line, request_id)
+    questions = result.get("inputRequests", {})
+    if result.get("resultType") != "input_required" or len(questions) != 1 or not result.get("requestState"):
+        raise WrongAnswer(f"expected one question, and a state: {line[:600]!r}")
+    ((key, question),) = questions.items()
+    form = question.get("params", {})
+    if (
+        question.get("method") != "elicitation/create"
+        or form.get("message") != "Which word?"
+        or form.get("requestedSchema", {}).get("properties") != {"word": {"type": "string"}}
+    ):
+        raise WrongAnswer(f"not the question for a word: {line[:600]!r}")
+    return json.dumps(key)[1:-1].encode(), json.dumps(result["requestState"])[1:-1].encode()
 
 
 # -- sessions -------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Install the engines we are measured beside: four environments and one more folder of npm packages.
+"""Install the engines we are measured beside, below `.peers/` or `$MCP_TASKS_PEERS`.
 
-mcp 1.30.0 and the npm SDK 1.32.2 are those of the interoperability tests, so `tests/peers/install.py`
-puts them there; this adds `mcp23`, `fastmcp` and `npm24` next to them, below `.peers/` or
-`$MCP_TASKS_PEERS`.
+Most are those of the interoperability tests, so `tests/peers/install.py` puts them there: mcp 1.30.0,
+fastmcp 4.1.4 with its tasks, the npm SDK 1.32.2, and also `mcp23` and `npm24`, which are made here
+if they are not there yet.  This adds `fastmcp` next to them.
 """
 
 import importlib.util
@@ -90,7 +90,7 @@ def main() -> int:
     except (peers.PeersError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{folder}: mcp130, npm, {', '.join(PYTHON_PINS)}, npm24")
+    print(f"{folder}: mcp130, fastmcp414, npm, {', '.join(PYTHON_PINS)}, npm24")
     return 0
 
 

@@ -1,13 +1,15 @@
 """The load generator: one client for every peer, over the two pipes of a child process.
 
-It knows the wire only: revision 2025-11-25, one JSON message per line.  Requests are bytes built
-beforehand with the id spliced in; ids all have seven digits.  Answers are recognised without
-parsing them, yet each one is verified:
+It knows the wire only: one JSON message per line, in revision 2025-11-25 or, where a load is said
+to be stateless, in 2026-07-28, which has no handshake and says in each request who asks.  Requests
+are bytes built beforehand with the id spliced in; ids all have seven digits.  Answers are recognised
+without parsing them, yet each one is verified:
 
 * calls: the first answer is parsed and checked, and becomes a template; every later answer must
   equal that template, byte for byte, with its own id and its own text in place;
 * tasks: every answer must carry the id of an outstanding request, no error, and the words that
-  belong to it (the state `working`, or the text of that very task);
+  belong to it (the state `working`, or the text of that very task); where tasks are polled, an
+  answer without that text is parsed, and must be about that very task at work;
 * big results: head, tail and every byte of the million between are compared.
 
 An answer that looks different is parsed; if it is good JSON for the same thing it counts, if not
@@ -33,12 +35,17 @@ from dataclasses import dataclass, field
 from child import Child, PeerStopped, clock, no_collection, time_limit
 
 REVISION = "2025-11-25"
+STATELESS_REVISION = "2026-07-28"
 SAMPLE = 255  # an answer is parsed in full when the low bits of its id are all zero
 CHUNK = 1 << 16
 BIG_TEXT = b"x" * 1_000_000
 BIG_PIPE = 1 << 20  # for big results: what an unprivileged process may ask for
 WAIT = "auto"
+CLIENT = {"name": "loadgen", "version": "1"}
 RELATED_TASK = "io.modelcontextprotocol/related-task"
+TASKS_EXTENSION = "io.modelcontextprotocol/tasks"
+ASKABLE = {"elicitation": {"form": {}}}
+WITH_TASKS = {"extensions": {TASKS_EXTENSION: {}}}
 
 
 class WrongAnswer(Exception):
@@ -53,6 +60,7 @@ class Load:
     latencies: array = field(default_factory=lambda: array("d"))
     created: array = field(default_factory=lambda: array("d"))
     notifications: int = 0
+    fetches: int = 0
 
     @property
     def rate(self) -> float:
@@ -147,8 +155,7 @@ class Server(Child):
 
     def initialize(self) -> dict:
         """Do the handshake; `ready_after` is then the time from spawn to its result."""
-        client = {"name": "loadgen", "version": "1"}
-        opening = {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": client}
+        opening = {"protocolVersion": REVISION, "capabilities": {}, "clientInfo": CLIENT}
         result = self.request("initialize", opening)
         self.ready_after = clock() - self.started
         if result["protocolVersion"] != REVISION:
@@ -174,22 +181,50 @@ def tool_call(name: str, arguments: dict, **more) -> list[bytes]:
     return request_pieces("tools/call", {"name": name, "arguments": arguments, **more})
 
 
-def expect_text(line: bytes, request_id: bytes, text: bytes, task_id: bytes | None = None) -> None:
-    """Parse an answer in full: the right id, no error, this text, and this related task."""
+def stateless(params: dict, capabilities: dict | None = None) -> dict:
+    """The parameters with what every request of the stateless revision says of its client."""
+    said = {
+        "io.modelcontextprotocol/protocolVersion": STATELESS_REVISION,
+        "io.modelcontextprotocol/clientCapabilities": capabilities or {},
+        "io.modelcontextprotocol/clientInfo": CLIENT,
+    }
+    return {**params, "_meta": said}
+
+
+def result_of(line: bytes, request_id: bytes) -> dict:
+    """Parse an answer, which must be a success for the right id, and return its result."""
     message = json.loads(line)
     result = message.get("result")
-    good = (
-        message.get("jsonrpc") == "2.0"
-        and message.get("id") == int(request_id)
-        and "error" not in message
-        and isinstance(result, dict)
-        and not result.get("isError")
-        and result["content"][0] == {"type": "text", "text": text.decode()}
-        and len(result["content"]) == 1
-    )
+    if (
+        message.get("jsonrpc") != "2.0"
+        or message.get("id") != int(request_id)
+        or "error" in message
+        or not isinstance(result, dict)
+    ):
+        raise WrongAnswer(f"no result for id {request_id!r}: {line[:400]!r}")
+    return result
+
+
+def is_text(result: dict, text: bytes) -> bool:
+    """Whether a tool's result is a success with this text and nothing else."""
+    content = [{"type": "text", "text": text.decode()}]
+    return not result.get("isError") and result.get("content") == content
+
+
+def expect_text(line: bytes, request_id: bytes, text: bytes, task_id: bytes | None = None) -> None:
+    """Parse an answer in full: the right id, no error, this text, and this related task."""
+    result = result_of(line, request_id)
+    good = is_text(result, text)
     if good and task_id is not None:
         good = result["_meta"][RELATED_TASK]["taskId"] == task_id.decode()
     if not good:
+        raise WrongAnswer(f"expected text {text[:40]!r} for id {request_id!r}: {line[:400]!r}")
+
+
+def expect_complete(line: bytes, request_id: bytes, text: bytes) -> None:
+    """The same in the stateless revision, where a result says that it is one."""
+    result = result_of(line, request_id)
+    if result.get("resultType") != "complete" or not is_text(result, text):
         raise WrongAnswer(f"expected text {text[:40]!r} for id {request_id!r}: {line[:400]!r}")
 
 
@@ -211,6 +246,32 @@ def created_task(line: bytes, request_id: bytes) -> dict:
     return task
 
 
+def expect_outcome(line: bytes, request_id: bytes, text: bytes, task_id: bytes) -> bool:
+    """Parse an answer of tasks/result, which must be this text; there is no other end."""
+    expect_text(line, request_id, text, task_id)
+    return True
+
+
+def polled_task(line: bytes, request_id: bytes) -> dict:
+    """Parse a CreateTaskResult of the tasks extension in full and return its task."""
+    task = result_of(line, request_id)
+    new = task.get("resultType") == "task" and task.get("status") in ("working", "completed")
+    if not new or "ttlMs" not in task or not task.get("createdAt") or "result" in task:
+        raise WrongAnswer(f"not a new task: {line[:400]!r}")
+    return task
+
+
+def polled_outcome(line: bytes, request_id: bytes, text: bytes, task_id: bytes) -> bool:
+    """Parse an answer of tasks/get in full: whether this task is completed, with this text, or still at work."""
+    task = result_of(line, request_id)
+    good = task.get("resultType") == "complete" and task.get("taskId") == task_id.decode()
+    if good and task.get("status") == "working" and "result" not in task:
+        return False
+    if not good or task.get("status") != "completed" or not is_text(task.get("result", {}), text):
+        raise WrongAnswer(f"expected {task_id!r} with text {text[:40]!r}: {line[:600]!r}")
+    return True
+
+
 def is_notification(line: bytes) -> bool:
     """Whether a line can be passed over; raise WrongAnswer for a request from the peer."""
     if b'"method"' not in line:
@@ -227,13 +288,14 @@ def is_notification(line: bytes) -> bool:
 class Calls:
     """tools/call of `echo` with `window` requests in flight, each with a text of its own."""
 
-    def __init__(self, server: Server, window: int, echoed: bool = False):
+    def __init__(self, server: Server, window: int, echoed: bool = False, handshake: bool = True):
         """`echoed`: the peer is `cat`, which sends the request itself back (for the ceiling)."""
         self.server = server
         self.window = window
         self.echoed = echoed
-        self.expect = expect_echo if echoed else expect_text
-        self.request = tool_call("echo", {"text": "text-@"})
+        self.expect = expect_echo if echoed else expect_text if handshake else expect_complete
+        call = {"name": "echo", "arguments": {"text": "text-@"}}
+        self.request = request_pieces("tools/call", call if handshake else stateless(call))
         first = b"%d" % server.new_id()
         server.write(first.join(self.request))
         line = server.read_line() if echoed else server.answer(int(first))
@@ -341,6 +403,11 @@ class Lifecycles:
     CreateTaskResult, which is how many tasks are made quickly; `task_ids` then has their ids.
     """
 
+    new = b'"status":"working"'  # what every CreateTaskResult says
+    done = b'"content":['  # what every outcome says
+    read_new = staticmethod(created_task)
+    read_outcome = staticmethod(expect_outcome)
+
     def __init__(self, server: Server, window: int, ttl_ms: int = 60_000, fetch: bool = True):
         self.server = server
         self.window = window
@@ -360,6 +427,7 @@ class Lifecycles:
     def loop(self, seconds: float, count: int) -> Load:
         load = Load()
         server, create, fetch = self.server, self.create, self.fetch
+        new, done = self.new, self.done
         head, middle, tail = self.fetch_result
         read, send = server.read, server.write
         # request id -> (time of the call, id of the call, task id or None while it is created)
@@ -403,26 +471,30 @@ class Lifecycles:
                 if task_id is None:
                     at = line.find(b'"taskId":"') + 10
                     task_id = line[at : line.find(b'"', at)]
-                    if at < 10 or b'"status":"working"' not in line or sample:
-                        task = created_task(line, request_id)
-                        self.given_ttl_ms = task["ttl"]
+                    if at < 10 or new not in line or sample:
+                        task = self.read_new(line, request_id)
+                        self.given_ttl_ms = task.get("ttl")
                         task_id = task["taskId"].encode()
                     if now < until:
                         load.created.append(now - called)
-                    if fetch:
-                        number += 1
-                        request_id = b"%d" % number
-                        outstanding[request_id] = (called, call_id, task_id)
-                        out.append(head + request_id + middle + task_id + tail)
-                        continue
-                    self.task_ids.append(task_id.decode())
-                elif (
-                    b'"text":"text-' + call_id + b'"' not in line
-                    or task_id not in line
-                    or b'"isError":true' in line
-                    or sample
-                ):
-                    expect_text(line, request_id, b"text-" + call_id, task_id)
+                    asking = fetch
+                    if not fetch:
+                        self.task_ids.append(task_id.decode())
+                else:
+                    asking = (
+                        b'"text":"text-' + call_id + b'"' not in line
+                        or task_id not in line
+                        or done not in line
+                        or b'"isError":true' in line
+                        or sample
+                    ) and not self.read_outcome(line, request_id, b"text-" + call_id, task_id)
+                if asking:
+                    load.fetches += now < until
+                    number += 1
+                    request_id = b"%d" % number
+                    outstanding[request_id] = (called, call_id, task_id)
+                    out.append(head + request_id + middle + task_id + tail)
+                    continue
                 if now < until:
                     load.latencies.append(now - called)
                     ended = now
@@ -440,6 +512,22 @@ class Lifecycles:
         server.last_id = number
         load.seconds = ended - began
         return load
+
+
+class PolledLifecycles(Lifecycles):
+    """The same with the tasks extension: tools/call of `work`, of which the server makes a task, then tasks/get,
+    again and again, until it has the outcome."""
+
+    new = b'"resultType":"task"'
+    done = b'"status":"completed"'
+    read_new = staticmethod(polled_task)
+    read_outcome = staticmethod(polled_outcome)
+
+    def __init__(self, server: Server, window: int):
+        super().__init__(server, window)
+        call = {"name": "work", "arguments": {"text": "text-@"}}
+        self.create = request_pieces("tools/call", stateless(call, WITH_TASKS))
+        self.fetch_result = request_pieces("tasks/get", stateless({"taskId": "@"}, WITH_TASKS))
 
 
 def big_calls(server: Server, window: int, seconds: float) -> Load:

@@ -19,8 +19,8 @@ from pathlib import Path
 import common
 import loadgen
 from child import PeerStopped, time_limit
-from common import HERE, PEERS_DIR, Cell, Figure, Program
-from loadgen import Calls, Lifecycles, Server, WrongAnswer, percentile
+from common import HERE, PEERS_DIR, POLLED, SESSION, STATELESS, TASKS, Cell, Figure, Program
+from loadgen import Calls, Lifecycles, PolledLifecycles, Server, WrongAnswer, percentile, stateless
 
 HOUR_MS = 3_600_000
 
@@ -32,8 +32,10 @@ class Peer(Program):
     def start(self) -> Server:
         return Server(self.argv, self.env)
 
-    def open(self) -> Server:
+    def open(self, handshake: bool = True) -> Server:
         server = self.start()
+        if not handshake:
+            return server
         try:
             with time_limit(30):
                 server.initialize()
@@ -49,6 +51,7 @@ class Settings:
 
     seconds: float = 1.5
     warm_up: float = 0.5
+    call_warm_up: float = 1.5  # of calls; it takes node that long to have compiled what npm 2.4.0 runs
     starts: int = 3
     memory_tasks: int = 10_000
     retained: tuple[int, int] = (100, 100_000)
@@ -66,6 +69,18 @@ FIGURES = [
     Figure("created_p50", "- time to CreateTaskResult p50", "µs"),
     Figure("created_p99", "- time to CreateTaskResult p99", "µs"),
     Figure("life32_rate", "task life cycles, 32 in flight", "tasks/s", True),
+    Figure("stateless1_rate", "stateless tools/call, 1 in flight", "calls/s", True),
+    Figure("stateless1_p50", "- latency p50", "µs"),
+    Figure("stateless1_p99", "- latency p99", "µs"),
+    Figure("stateless32_rate", "stateless tools/call, 32 in flight", "calls/s", True),
+    Figure("stateless32_p50", "- latency p50", "µs"),
+    Figure("stateless32_p99", "- latency p99", "µs"),
+    Figure("polled1_rate", "tasks extension life cycles, 1 in flight", "tasks/s", True),
+    Figure("polled1_created_p50", "- time to CreateTaskResult p50", "µs"),
+    Figure("polled1_created_p99", "- time to CreateTaskResult p99", "µs"),
+    Figure("polled1_polls", "- tasks/get per task", "requests", digits=1),
+    Figure("polled32_rate", "tasks extension life cycles, 32 in flight", "tasks/s", True),
+    Figure("polled32_polls", "- tasks/get per task", "requests", digits=1),
     Figure("big1_rate", "1 MB results, 1 in flight", "MB/s", True),
     Figure("big4_rate", "1 MB results, 4 in flight", "MB/s", True),
     Figure("cold", "cold start", "ms"),
@@ -86,16 +101,18 @@ RETENTION_FIGURES = [
 # -- cells: each starts a process, and returns figures -----------------------------------------
 
 
-def calls(window: int):
+def calls(window: int, handshake: bool = True):
+    name = f"calls{window}" if handshake else f"stateless{window}"
+
     def cell(peer: Peer, settings: Settings) -> dict[str, float]:
-        with peer.open() as server:
-            load = Calls(server, window)
-            load.run(settings.warm_up)
+        with peer.open(handshake) as server:
+            load = Calls(server, window, handshake=handshake)
+            load.run(settings.call_warm_up)
             done = load.run(settings.seconds)
             return {
-                f"calls{window}_rate": done.rate,
-                f"calls{window}_p50": percentile(done.latencies, 0.50) * 1e6,
-                f"calls{window}_p99": percentile(done.latencies, 0.99) * 1e6,
+                f"{name}_rate": done.rate,
+                f"{name}_p50": percentile(done.latencies, 0.50) * 1e6,
+                f"{name}_p99": percentile(done.latencies, 0.99) * 1e6,
             }
 
     return cell
@@ -111,6 +128,22 @@ def lifecycles(window: int):
             if window == 1:
                 figures["created_p50"] = percentile(done.created, 0.50) * 1e6
                 figures["created_p99"] = percentile(done.created, 0.99) * 1e6
+            return figures
+
+    return cell
+
+
+def polled(window: int):
+    def cell(peer: Peer, settings: Settings) -> dict[str, float]:
+        with peer.open(handshake=False) as server:
+            load = PolledLifecycles(server, window)
+            load.run(settings.warm_up)
+            # Longer than elsewhere: there are peers that need a third of a second until the first 32 tasks are over.
+            done = load.run(max(1.0, 2 * settings.seconds))
+            figures = {f"polled{window}_rate": done.rate, f"polled{window}_polls": done.fetches / len(done.latencies)}
+            if window == 1:
+                figures["polled1_created_p50"] = percentile(done.created, 0.50) * 1e6
+                figures["polled1_created_p99"] = percentile(done.created, 0.99) * 1e6
             return figures
 
     return cell
@@ -278,15 +311,19 @@ def expiry(server: Server, settings: Settings, kept: list[str]) -> dict[str, flo
     return {"expiry": spent / len(doomed.task_ids) * 1e6, "stall": longest * 1e3}
 
 
-CELLS = {  # name -> what it runs, whether it needs tasks
-    "calls1": (calls(1), False),
-    "calls32": (calls(32), False),
-    "life1": (lifecycles(1), True),
-    "life32": (lifecycles(32), True),
-    "big1": (big(1), False),
-    "big4": (big(4), False),
-    "start": (start, False),
-    "memory": (memory, True),
+CELLS = {  # name -> what it runs, what a peer has to be able to do for it
+    "calls1": (calls(1), SESSION),
+    "calls32": (calls(32), SESSION),
+    "life1": (lifecycles(1), TASKS),
+    "life32": (lifecycles(32), TASKS),
+    "stateless1": (calls(1, handshake=False), STATELESS),
+    "stateless32": (calls(32, handshake=False), STATELESS),
+    "polled1": (polled(1), POLLED),
+    "polled32": (polled(32), POLLED),
+    "big1": (big(1), SESSION),
+    "big4": (big(4), SESSION),
+    "start": (start, SESSION),
+    "memory": (memory, TASKS),
 }
 
 
@@ -296,24 +333,44 @@ CELLS = {  # name -> what it runs, whether it needs tasks
 def all_peers(python: str) -> list[Peer]:
     servers = HERE / "servers"
     node = shutil.which("node") or "node"
+
+    def on_python(name: str, title: str, script: str, *can: str) -> Peer:
+        argv = [common.python_of(name), str(servers / script)]
+        return Peer(name, title, [*argv, "stdio"] if name == "fastmcp414" else argv, frozenset(can))
+
+    def on_node(name: str, title: str, script: str, *can: str) -> Peer:
+        return Peer(name, title, [node, str(servers / script), str(PEERS_DIR / name)], frozenset(can))
+
+    everything = frozenset((SESSION, TASKS, STATELESS, POLLED))
     return [
-        Peer("ours", "mcp-tasks", [python, str(servers / "ours.py")], env=common.with_repository()),
-        Peer("mcp130", "mcp 1.30.0", [common.python_of("mcp130"), str(servers / "mcp130_server.py")]),
-        Peer("mcp23", "mcp 2.3.0", [common.python_of("mcp23"), str(servers / "mcp23_server.py")], tasks=False),
-        Peer("npm", "npm 1.32.2", [node, str(servers / "npm_server.mjs"), str(PEERS_DIR / "npm")]),
+        Peer("ours", "mcp-tasks", [python, str(servers / "ours.py")], everything, common.with_repository()),
+        on_python("mcp130", "mcp 1.30.0", "mcp130_server.py", SESSION, TASKS),
+        on_python("mcp23", "mcp 2.3.0", "mcp23_server.py", SESSION, STATELESS),
+        on_python("fastmcp414", "fastmcp 4.1.4", "fastmcp_work.py", POLLED),
+        on_node("npm", "npm 1.32.2", "npm_server.mjs", SESSION, TASKS),
+        on_node("npm24", "npm 2.4.0", "npm24_server.mjs", SESSION, STATELESS),
     ]
 
 
 def trouble(peer: Peer) -> str | None:
     """Try one call of everything (which also warms the disk cache); say what fails."""
     try:
-        with peer.open() as server, time_limit(30):
-            names = {tool["name"] for tool in server.request("tools/list")["tools"]}
-            if missing := ({"echo", "big"} | ({"job"} if peer.tasks else set())) - names:
-                return f"has no tool {', '.join(sorted(missing))}"
-            Calls(server, 1)
-            if peer.tasks:
-                Lifecycles(server, 1).run(count=2, limit=20)
+        if SESSION in peer.can:
+            with peer.open() as server, time_limit(30):
+                if missing := common.missing_tools(peer, server.request("tools/list")["tools"], (SESSION, TASKS)):
+                    return missing
+                Calls(server, 1)
+                if TASKS in peer.can:
+                    Lifecycles(server, 1).run(count=2, limit=20)
+        if {STATELESS, POLLED} & peer.can:
+            with peer.open(handshake=False) as server, time_limit(30):
+                listed = server.request("tools/list", stateless({}))["tools"]
+                if missing := common.missing_tools(peer, listed, (STATELESS, POLLED)):
+                    return missing
+                if STATELESS in peer.can:
+                    Calls(server, 1, handshake=False)
+                if POLLED in peer.can:
+                    PolledLifecycles(server, 1).run(count=2, limit=20)
     except (PeerStopped, WrongAnswer, OSError) as error:
         return common.summary(error)
     return None
@@ -326,8 +383,10 @@ def ceiling(settings: Settings) -> dict[str, float]:
         with Server(["cat"]) as server:
             load = Calls(server, window, echoed=True)
             figures[f"cat{window}_rate"] = load.run(settings.seconds).rate
-    null = Peer("null", "null", [sys.executable, str(HERE / "servers" / "null_server.py")])
-    for name in ("calls1", "calls32", "life1", "life32", "big1", "big4"):
+    null = Peer("null", "null", [sys.executable, str(HERE / "servers" / "null_server.py")], frozenset())
+    for name in CELLS:
+        if name in ("start", "memory"):
+            continue
         figures |= CELLS[name][0](null, settings)
     return figures
 
@@ -340,12 +399,12 @@ def cells_of(names: list[str], settings: Settings) -> list[Cell]:
                 run = partial(at_count, count, settings)
                 found.append(Cell(name, run, lambda peer: peer.name == "ours"))
         else:
-            cell, needs_tasks = CELLS[name]
+            cell, needed = CELLS[name]
             found.append(
                 Cell(
                     name,
                     lambda peer, cell=cell: cell(peer, settings),
-                    lambda peer, needed=needs_tasks: peer.tasks or not needed,
+                    lambda peer, needed=needed: needed in peer.can,
                 )
             )
     return found
@@ -378,31 +437,41 @@ def table(peers: list[Peer], values: dict, settings: Settings, top: dict, head: 
             f"and {top['cat32_rate']:,.0f} with 32 in flight against `cat`; against a Python "
             f"process that only splices bytes {top['calls1_rate']:,.0f} and "
             f"{top['calls32_rate']:,.0f} calls/s, {top['life1_rate']:,.0f} and "
-            f"{top['life32_rate']:,.0f} life cycles/s, {top['big1_rate']:,.0f} and "
+            f"{top['life32_rate']:,.0f} life cycles/s, {top['stateless1_rate']:,.0f} and "
+            f"{top['stateless32_rate']:,.0f} stateless calls/s, {top['polled1_rate']:,.0f} and "
+            f"{top['polled32_rate']:,.0f} life cycles/s of the tasks extension, {top['big1_rate']:,.0f} and "
             f"{top['big4_rate']:,.0f} MB/s (1 and 4 in flight).",
         ]
     return "\n".join(lines)
 
 
-def profiled(seconds: float, peer: Peer) -> float:
-    """Load the peer with 32 calls in flight, and let it end by itself so that it writes its profile."""
-    server = peer.open()
+PROFILED = {
+    "calls32": lambda peer: Calls(peer, 32),
+    "life32": lambda peer: Lifecycles(peer, 32),
+    "stateless32": lambda peer: Calls(peer, 32, handshake=False),
+    "polled32": lambda peer: PolledLifecycles(peer, 32),
+}
+
+
+def profiled(cell: str, seconds: float, peer: Peer) -> float:
+    """Load the peer with 32 requests in flight, and let it end by itself so that it writes its profile."""
+    server = peer.open(handshake=CELLS[cell][1] in (SESSION, TASKS))
     try:
-        return Calls(server, 32).run(seconds).rate
+        return PROFILED[cell](server).run(seconds).rate
     finally:
         server.close(patience=20)
 
 
 def main() -> int:
     cells = [*CELLS, "retention"]
-    parser = common.parser_for(__doc__, "ours, mcp130, mcp23, npm", cells)
+    parser = common.parser_for(__doc__, "ours, mcp130, mcp23, fastmcp414, npm, npm24", cells)
     options = parser.parse_args()
 
     settings = Settings()
     rounds = options.rounds
     if options.quick:
         rounds = 1
-        settings = Settings(0.4, 0.2, 1, 1_000, (100, 2_000), 2_000)
+        settings = Settings(0.4, 0.2, 0.2, 1, 1_000, (100, 2_000), 2_000)
     if options.seconds:
         settings.seconds = options.seconds
     loadgen.WAIT = options.wait
@@ -411,8 +480,9 @@ def main() -> int:
     peers = all_peers(options.python)
     wanted, chosen = common.chosen(options, parser, peers, cells)
     if options.profile:
-        name = wanted[0]
-        common.print_profile(next(peer for peer in peers if peer.name == name), partial(profiled, settings.seconds))
+        peer = next(peer for peer in peers if peer.name == wanted[0])
+        cell = common.profiled_cell(options, parser, PROFILED)
+        common.print_profile(peer, partial(profiled, cell, settings.seconds))
         return 0
 
     present = common.present(peers, wanted, trouble)
@@ -420,7 +490,8 @@ def main() -> int:
         return 1
     top = ceiling(settings) if len(present) > 1 and chosen == cells else {}
     values = common.interleaved(present, cells_of(chosen, settings), rounds)
-    head = common.facts(present, rounds, settings.seconds, settings.warm_up)
+    warm_up = f"{settings.warm_up:g} s ({settings.call_warm_up:g} s for calls)"
+    head = common.facts(present, rounds, settings.seconds, warm_up)
     text = table(present, values, settings, top, head)
     print(text)
     if options.write or (len(present) == len(peers) and chosen == cells and not options.quick):

@@ -1,14 +1,14 @@
-"""The load made by fastmcp 4.1.6: its Client, opening with the initialize handshake."""
+"""The load made by fastmcp 4.1.6: its Client, told to open with the initialize handshake where there is one."""
 
 import asyncio
 
 from asyncio_load import measure_tool
 from fastmcp import Client
-from load import URL
+from load import STATELESS, URL
 
 
 async def main() -> None:
-    async with Client(URL, mode="legacy") as client:
+    async with Client(URL, mode="auto" if STATELESS else "legacy") as client:
         await measure_tool(client.call_tool)
 
 

@@ -1,14 +1,16 @@
 // The load that the npm clients make, as load.py has it.
-// Usage of the programs that import this: node CLIENT FOLDER_HOLDING_NODE_MODULES URL WINDOW WARM_UP SECONDS
+// Usage of the programs that import this:
+// node CLIENT FOLDER_HOLDING_NODE_MODULES URL WINDOW WARM_UP SECONDS REVISION
 export const [folder, url] = process.argv.slice(2);
-const [window, warmUp, seconds] = process.argv.slice(4).map(Number);
+const [window, warmUp, seconds] = process.argv.slice(4, 7).map(Number);
+export const stateless = process.argv[7] === '2026-07-28';
 
-// Connect a client, warm up, measure, print, and end the session.
+// Connect a client, warm up, measure, print, and end the session if there is one.
 export async function measure(client, transport) {
   await client.connect(transport);
   await spell(client, warmUp);
   console.log(JSON.stringify(await spell(client, seconds)));
-  await transport.terminateSession();
+  if (!stateless) await transport.terminateSession();
   await client.close();
 }
 

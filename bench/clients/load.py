@@ -1,7 +1,7 @@
 """The load that every Python client makes: calls of `echo`, one after the other or several at once.
 
-Usage of the programs that import this: CLIENT URL WINDOW WARM_UP SECONDS.  They print one line of
-JSON: how many calls, the seconds they took, and the processor time of this process meanwhile.
+Usage of the programs that import this: CLIENT URL WINDOW WARM_UP SECONDS REVISION.  They print one
+line of JSON: how many calls, the seconds they took, and the processor time of this process meanwhile.
 """
 
 import json
@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 URL = sys.argv[1]
 WINDOW = int(sys.argv[2])
 WARM_UP, SECONDS = map(float, sys.argv[3:5])
+STATELESS = sys.argv[5] == "2026-07-28"
 
 Echo = Callable[[str], Awaitable[str]]  # calls the tool, returns the text of its result
 Job = Callable[[], Awaitable[None]]

@@ -1,4 +1,4 @@
-"""The load made by mcp_tasks."""
+"""The load made by mcp_tasks, told to open with the initialize handshake where there is one."""
 
 import load
 import trio
@@ -13,7 +13,9 @@ async def together(jobs: list[load.Job]) -> None:
 
 
 async def main() -> None:
-    async with open_http(load.URL) as transport, Peer("bench", "1.0").connect(transport) as server:
+    revision = None if load.STATELESS else "2025-11-25"
+    peer = Peer("bench", "1.0")
+    async with open_http(load.URL) as transport, peer.connect(transport, revision=revision) as server:
 
         async def echo(text: str) -> str:
             return (await server.call_tool("echo", {"text": text})).text

@@ -1,8 +1,8 @@
 """No engine at all: h11 over trio in the straightforward way, and an echo.
 
 One task and one h11.Connection a socket, a body collected and decoded, the text put into a
-JSON-RPC result, the headers a session would have.  It shows what HTTP alone costs in Python; it
-checks nothing, keeps nothing, and is no MCP server.
+JSON-RPC result, in the headers a session would have, if it is asked in one.  It shows what HTTP alone
+costs in Python; it checks nothing, keeps nothing, and is no MCP server.
 """
 
 import json
@@ -19,11 +19,12 @@ INITIALIZED = {
 TOOLS = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "big")]}
 
 
-def answer(body: bytes) -> tuple[int, bytes]:
-    """Return the status and the body that answer a message."""
+def answer(body: bytes) -> tuple[int, bytes, bool]:
+    """Return the status and the body that answer a message, and whether it is one of a session."""
     message = json.loads(body)
     if "id" not in message:
-        return 202, b""
+        return 202, b"", True
+    session = "_meta" not in message["params"]
     match message["method"]:
         case "tools/call":
             result = {"content": [{"type": "text", "text": message["params"]["arguments"]["text"]}]}
@@ -31,7 +32,9 @@ def answer(body: bytes) -> tuple[int, bytes]:
             result = INITIALIZED
         case _:
             result = TOOLS
-    return 200, json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode()
+    if not session:
+        result = {**result, "resultType": "complete"}
+    return 200, json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode(), session
 
 
 class Client:
@@ -53,12 +56,10 @@ class Client:
             body = b""
             while isinstance(event := await self.next_event(), h11.Data):
                 body += event.data
-            status, content = answer(body)
-            headers = [
-                ("Content-Type", "application/json"),
-                ("Mcp-Session-Id", SESSION),
-                ("Content-Length", str(len(content))),
-            ]
+            status, content, session = answer(body)
+            headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+            if session:
+                headers.append(("Mcp-Session-Id", SESSION))
             data = self.http.send(h11.Response(status_code=status, headers=headers))
             data += self.http.send(h11.Data(data=content)) + self.http.send(h11.EndOfMessage())
             await self.stream.send_all(data)

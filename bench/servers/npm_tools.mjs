@@ -16,6 +16,12 @@ export const tools = [
   },
 ];
 
+export const ask = {
+  name: 'ask',
+  description: 'Ask for a word, and return the text and the word.',
+  inputSchema: textArgument,
+};
+
 export const job = {
   name: 'job',
   description: 'Return the text, as a task when asked to.',

@@ -1,22 +1,28 @@
 """No engine at all: answers what benchmark clients send, over raw sockets, with one json.loads a message.
 
 It has two uses: to find the generator's own ceiling, and to be the server that every SDK's client
-is measured against.  It knows initialize, tools/list, `echo`, and `job` as a task; it answers 202
-to notifications, 405 to GET and 200 to DELETE, keeps nothing, and splices its answers.
+is measured against.  It knows initialize, tools/list, `echo`, and `job` as a task, and for whoever
+speaks 2026-07-28 server/discover, `ask` and `work`; it answers 202 to notifications, 405 to GET and
+200 to DELETE, keeps nothing, and splices its answers.  Usage: null_http.py [REVISION], the only one
+that it speaks then, so that no client measures another than it should.
 """
 
 import json
 import select
 import socket
+import sys
 
+ONLY = sys.argv[1] if len(sys.argv) > 1 else None
 SESSION = b"0123456789abcdef0123456789abcdef"
 OK = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nMcp-Session-Id: "
     + SESSION
     + b"\r\nContent-Length: %d\r\n\r\n"
 )
+OK_STATELESS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nMcp-Session-Id: " + SESSION + b"\r\nContent-Length: 0\r\n\r\n"
 NO_STREAM = b"HTTP/1.1 405 Method Not Allowed\r\nAllow: POST, DELETE\r\nContent-Length: 0\r\n\r\n"
+REFUSED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 ENDED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 RESULT = b'{"jsonrpc":"2.0","id":%b,"result":%b}'
 INITIALIZED = b'{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"null","version":"0"}}'
@@ -32,6 +38,42 @@ TASK = (
     b'{"task":{"taskId":"task-%b","status":"working","createdAt":"2026-01-01T00:00:00Z",'
     b'"lastUpdatedAt":"2026-01-01T00:00:00Z","ttl":60000,"pollInterval":500}}'
 )
+VERSION = "io.modelcontextprotocol/protocolVersion"
+SERVER = b'"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"null","version":"0"}}'
+LASTING = b'"resultType":"complete","ttlMs":3600000,"cacheScope":"public",'
+DISCOVERED = b"{%b" % LASTING + b'"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},%b}' % SERVER
+STATELESS_TOOLS = b"{%b%b" % (LASTING, TOOLS[1:])
+STATELESS_TEXT = b'{"resultType":"complete","content":[{"type":"text","text":%b}],' + SERVER + b"}"
+QUESTION = (
+    b'{"resultType":"input_required","inputRequests":{"word":{"method":"elicitation/create","params":{'
+    b'"mode":"form","message":"Which word?","requestedSchema":{"type":"object",'
+    b'"properties":{"word":{"type":"string"}},"required":["word"]}}}},"requestState":"a state of no use",%b}' % SERVER
+)
+NEW_TASK = (
+    b'{"resultType":"task","taskId":"task-%b","status":"working","createdAt":"2026-01-01T00:00:00Z",'
+    b'"lastUpdatedAt":"2026-01-01T00:00:00Z","ttlMs":60000,"pollIntervalMs":500}'
+)
+OLD_TASK = (
+    b'{"resultType":"complete","taskId":"task-%b","status":"completed","createdAt":"2026-01-01T00:00:00Z",'
+    b'"lastUpdatedAt":"2026-01-01T00:00:00Z","ttlMs":60000,"pollIntervalMs":500,'
+    b'"result":{"resultType":"complete","content":[{"type":"text","text":"%b"}]}}'
+)
+
+
+def stateless_result(method: str, params: dict) -> bytes:
+    if method == "tools/call":
+        name, text = params["name"], params["arguments"]["text"]
+        if name == "work":
+            return NEW_TASK % text.encode()
+        if name == "ask":
+            if "inputResponses" not in params:
+                return QUESTION
+            text += " " + params["inputResponses"]["word"]["content"]["word"]
+        return STATELESS_TEXT % json.dumps(text).encode()
+    if method == "tasks/get":
+        text = params["taskId"][5:].encode()
+        return OLD_TASK % (text, text)
+    return DISCOVERED if method == "server/discover" else STATELESS_TOOLS
 
 
 def result_of(message: dict) -> bytes:
@@ -52,7 +94,15 @@ def answer(body: bytes) -> bytes:
     message = json.loads(body)
     if "id" not in message or "method" not in message:
         return ACCEPTED
-    content = RESULT % (json.dumps(message["id"]).encode(), result_of(message))
+    request_id = json.dumps(message["id"]).encode()
+    params = message.get("params") or {}
+    revision = params.get("_meta", {}).get(VERSION, "2025-11-25")
+    if ONLY and revision != ONLY:
+        return REFUSED
+    if revision == "2026-07-28":
+        content = RESULT % (request_id, stateless_result(message["method"], params))
+        return OK_STATELESS % len(content) + content
+    content = RESULT % (request_id, result_of(message))
     return OK % len(content) + content
 
 
@@ -67,6 +117,8 @@ class Client:
 
     def read_head(self, head: bytes) -> tuple[bytes, int]:
         length = 0
+        if len(self.heads) > 1_000:  # some have the id of a task in them
+            self.heads.clear()
         for line in head.split(b"\r\n"):
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":

@@ -1,8 +1,8 @@
-"""The benchmark server on mcp_tasks: three tools, nothing else."""
+"""The benchmark server on mcp_tasks: five tools, nothing else."""
 
 import trio
 
-from mcp_tasks import Limits, Peer, serve_stdio
+from mcp_tasks import Context, Limits, Peer, serve_stdio
 
 BIG = "x" * 1_000_000
 # The memory and retention cells keep up to 110,000 tasks for one caller; every other setting
@@ -28,6 +28,19 @@ async def big() -> str:
 async def job(text: str) -> str:
     """Return the text, as a task when asked to."""
     return text
+
+
+@peer.tool(task="required")
+async def work(text: str) -> str:
+    """Return the text, as a task."""
+    return text
+
+
+@peer.tool
+async def ask(ctx: Context, text: str) -> str:
+    """Ask for a word, and return the text and the word."""
+    answer = await ctx.elicit("Which word?", {"word": str})
+    return f"{text} {answer.content['word']}"
 
 
 if __name__ == "__main__":
