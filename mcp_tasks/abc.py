@@ -106,6 +106,10 @@ class Transport(ABC):
     origin: str | None = None
     """What names the other side beyond this transport, so that what was found out about it can be remembered."""
 
+    async def identity(self) -> str | None:
+        """What tells who we are to the other side, such as a token: what was said to one is not for another."""
+        return None
+
     def name_of(self, id: RequestId) -> RequestId:
         """What the other side calls its request that came with this id."""
         return id

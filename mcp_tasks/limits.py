@@ -47,7 +47,10 @@ class Limits(Shape):
     page_size: int = field(default=100, validator=gt(0))
     """Entries in one page of a list."""
     subscriptions: int = field(default=1_000, validator=gt(0))
-    """Resources that one connection may be told about."""
+    """Resources that one connection may be told about; and requests that listen, on one connection.
+
+    Over HTTP without sessions that is one principal, or all together who do not say who they are.
+    """
     notices: int = field(default=10_000, validator=gt(0))
     """Received notifications that wait for a handler; the oldest is dropped, with a warning, when more arrive."""
     grace_seconds: float = field(default=1.0, validator=ge(0))
@@ -95,7 +98,10 @@ class HttpLimits(Shape):
     session_idle_seconds: float = field(default=3_600.0, validator=gt(0))
     """How long a session lives without requests and listeners."""
     session_posts: int = field(default=1_024, validator=gt(0))
-    """Requests of one session that wait for their answers; without sessions, of one principal."""
+    """Requests of one session that wait for their answers; without sessions, of one principal.
+
+    Those that listen do not count.
+    """
     session_streams: int = field(default=16, validator=gt(0))
     """Streams that one session may listen on, and finished ones that it may come back for."""
     waiting: int = field(default=256, validator=gt(0))

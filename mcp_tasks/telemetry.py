@@ -13,6 +13,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context as TraceContext
+from opentelemetry.context import attach, detach
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -37,15 +38,20 @@ def instrument(peer: Peer, tracer_provider: TracerProvider | None = None) -> Non
     async def serve(ctx: Context, proceed: Callable[[], Awaitable[Any]]) -> Any:
         parent = _PROPAGATOR.extract(dict(trace_of(ctx.meta)))
         attributes = _attributes(ctx.method, ctx.params) | {"mcp.protocol.version": ctx.revision}
-        with tracer.start_as_current_span(
-            _name(ctx.method, ctx.params), parent, kind=SpanKind.SERVER, attributes=attributes
-        ) as span:
-            with tracing(_carried(None)):
-                result = await proceed()
-            if isinstance(result, CallToolResult) and result.is_error is True:
-                span.set_status(Status(StatusCode.ERROR))
-                span.set_attribute("error.type", "tool_error")
-            return result
+        # Attached as a whole: a span alone would leave the baggage behind.
+        token = attach(parent)
+        try:
+            with tracer.start_as_current_span(
+                _name(ctx.method, ctx.params), kind=SpanKind.SERVER, attributes=attributes
+            ) as span:
+                with tracing(_carried(None)):
+                    result = await proceed()
+                if isinstance(result, CallToolResult) and result.is_error is True:
+                    span.set_status(Status(StatusCode.ERROR))
+                    span.set_attribute("error.type", "tool_error")
+                return result
+        finally:
+            detach(token)
 
     @contextmanager
     def ask(method: str, params: JSONObject) -> Iterator[Mapping[str, str]]:

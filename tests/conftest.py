@@ -36,6 +36,14 @@ def _hangs(number: int, frame: FrameType | None) -> None:
     raise TimeoutError(f"the test hangs: {HANGS_AFTER} seconds are over")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """What a test has logged may hold lone surrogates, which xdist cannot send from its workers."""
+    report: Any = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report  # type: ignore[no-any-return]
+
+
 @pytest.fixture
 def make_peer() -> Iterator[Callable[..., Peer]]:
     """Makes peers; when the test is over, nothing of them may be left."""

@@ -80,19 +80,8 @@ _NUMBERS: Final[Mapping[type[Refusal], int]] = {
 # Numbers that other revisions have and this one forbids (C26-025), and what they are here.
 _FORBIDDEN: Final[Mapping[int, int]] = {-32002: -32602, -32042: -32603}
 
-# Methods of this protocol that are none in this revision, whoever has a handler for them (C26-069, X26-123, X26-127).
-_RETIRED: Final = frozenset(
-    {
-        "initialize",
-        "ping",
-        "logging/setLevel",
-        "resources/subscribe",
-        "resources/unsubscribe",
-        "tasks/result",
-        "tasks/list",
-        *wire.EMBEDDED_REQUESTS,
-    }
-)
+_ONLY_TO_A_CLIENT = wire.SERVER_NOTIFICATIONS - wire.CLIENT_NOTIFICATIONS
+_NOT_TO_A_SERVER: Final = wire.RETIRED | wire.RETIRED_NOTIFICATIONS | _ONLY_TO_A_CLIENT
 _TASK_REQUESTS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
 _WITH_TASKS: Final[JSONObject] = {"extensions": {wire.TASKS_EXTENSION: {}}}
 
@@ -132,7 +121,7 @@ class StatelessDialect(Dialect):
     def lift_request(self, request: Request, side: Side, task_methods: AbstractSet[str]) -> Incoming:
         method = request.method
         params: JSONObject = {} if request.params is UNSET else request.params
-        if side is Side.CLIENT or method in _RETIRED:
+        if side is Side.CLIENT or method in wire.RETIRED:
             raise MethodNotFound(f"Method not found: {method}")
         if method[:6] == "tasks/":
             if method not in _TASK_REQUESTS or not task_methods:
@@ -466,10 +455,12 @@ class StatelessDialect(Dialect):
         if side is Side.SERVER:
             if method in wire.SERVER_NOTIFICATIONS:
                 return
-            if method in wire.REQUEST_PARAMS or method in _RETIRED:
+            if method in wire.REQUEST_PARAMS or method in wire.RETIRED:
                 raise LocalProtocolError(f"{method}: a server asks nothing in revision {self.revision}")
+            if method in wire.RETIRED_NOTIFICATIONS:
+                raise LocalProtocolError(f"{method} does not go to a client in revision {self.revision}")
             return
-        if method in _RETIRED or (method in wire.SERVER_NOTIFICATIONS and method not in wire.CLIENT_NOTIFICATIONS):
+        if method in _NOT_TO_A_SERVER:
             raise LocalProtocolError(f"{method} does not go to a server in revision {self.revision}")
         gate = SERVER_GATES.get(method)
         if gate is not None and not announced(theirs, gate):
@@ -515,7 +506,7 @@ class StatelessDialect(Dialect):
         for key, method in questions.items():
             if key in answers:
                 try:
-                    self._codec.lift(answers[key], wire.RESULTS[method], f"{path}.{key}")
+                    self._codec.lift(answers[key], wire.RESULTS.get(method, dict), f"{path}.{key}")
                 except InvalidShape as wrong:
                     raise InvalidParams(str(wrong)) from None
 

@@ -1,7 +1,7 @@
 """What a server lets its client keep for a while: results, until they go stale.
 
-One cache belongs to one connection, and so to one authorization: a ``private`` result never crosses over to another
-(C26-310), and for us ``public`` makes no difference. Whoever changes the credentials of a connection calls `clear`.
+One cache belongs to one connection. Whose token a request had is part of what its result is kept under, as a token may
+change meanwhile: a ``private`` result never crosses over (C26-310), and for us ``public`` makes no difference.
 Nothing is fetched here: a stale result is simply not there, and is asked for again on next use (C26-304, C26-305).
 
 Spec: server/utilities/caching (C26-294 to C26-319).
@@ -9,6 +9,7 @@ Spec: server/utilities/caching (C26-294 to C26-319).
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
@@ -26,7 +27,7 @@ _LONGEST_MS = 10 * 365 * 86_400_000  # outlives any connection; an integer on th
 _OVERHEAD = 256  # bytes in memory besides the JSON text, of an entry and of each URI: roughly
 _NO_JSON: Final = (TypeError, ValueError, RecursionError)
 
-_Key: TypeAlias = tuple[str, bytes]
+_Key: TypeAlias = tuple[str, bytes, bytes]
 
 
 @frozen(eq=False)
@@ -59,12 +60,12 @@ class ResultCache:
         """Changes with every `changed`, `updated` and `clear`; see `put`."""
         return self._generation
 
-    def get(self, method: str, params: JSONObject | Unset) -> JSONObject | None:
+    def get(self, method: str, params: JSONObject | Unset, identity: str | None = None) -> JSONObject | None:
         """The fresh result of that very request, or None; a copy, which the caller may change.
 
-        `params` are as on the wire, but ``_meta`` is disregarded.
+        `params` are as on the wire, but ``_meta`` is disregarded. `identity` is what tells who we are.
         """
-        key = _key(method, params)
+        key = _key(method, params, identity)
         kept = self._kept.get(key) if key is not None else None
         if key is None or kept is None:
             return None
@@ -80,6 +81,7 @@ class ResultCache:
         method: str,
         params: JSONObject | Unset,
         result: JSONObject,
+        identity: str | None = None,
         *,
         size_bytes: int | None = None,
         generation: int | None = None,
@@ -90,7 +92,7 @@ class ResultCache:
         what is too long is then not even looked at. `generation` is what it was when the request was sent: if
         something was found to have changed since, the answer may be from before that, and is not kept.
         """
-        key = _key(method, params)
+        key = _key(method, params, identity)
         if key is None:
             return
         self._drop(key)
@@ -106,7 +108,7 @@ class ResultCache:
         except _NO_JSON:
             return
         uris = frozenset(_uris(params, result)) if method == _READ else frozenset[str]()
-        size = _OVERHEAD * (1 + len(uris)) + len(key[1]) + len(text)
+        size = _OVERHEAD * (1 + len(uris)) + len(key[2]) + len(text)
         if size > self._size_bytes:
             return
         self._kept[key] = _Kept(text, self._now() + ttl_ms / 1000, uris, size)
@@ -140,7 +142,7 @@ class ResultCache:
             self._size -= kept.size
 
 
-def _key(method: str, params: JSONObject | Unset) -> _Key | None:
+def _key(method: str, params: JSONObject | Unset, identity: str | None) -> _Key | None:
     """What a result is kept under; None for a request whose result is never kept (C26-296, C26-297)."""
     # Other results have a ``ttlMs`` too, tasks for one, and there it means something else.
     if method not in CACHED:
@@ -150,7 +152,8 @@ def _key(method: str, params: JSONObject | Unset) -> _Key | None:
     if "inputResponses" in salient or "requestState" in salient:
         return None
     try:
-        return method, msgspec.json.encode(salient, order="deterministic")
+        whose = b"" if identity is None else hashlib.sha256(identity.encode(errors="replace")).digest()
+        return method, whose, msgspec.json.encode(salient, order="deterministic")
     except _NO_JSON:
         return None
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import define, field
 
@@ -27,11 +28,14 @@ from ._wait import Bell, OnProgress, Progress, ProgressInbox
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Caller", "Pending"]
+__all__ = ["Caller", "Calling", "Pending"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
 _MAX_ORPHANS = 256
+
+Calling: TypeAlias = Callable[[str, JSONObject], AbstractContextManager[Mapping[str, str]]]
+"""What is put around each request of ours: called with its method and params, it gives the trace that goes along."""
 
 
 @define(eq=False)
@@ -55,11 +59,15 @@ class Caller:
         # Requests for tasks that were taken back: should one be answered all the same, its task is ours to cancel.
         self._orphans: OrderedDict[RequestId, Callable[[JSONObject], None]] = OrderedDict()
 
-    async def call(self, method: str, params: Any = None, **options: Any) -> JSONObject:
+    def call(self, method: str, params: Any = None, **options: Any) -> Awaitable[JSONObject]:
         """Send a request and wait for its result; `send` says with what options, and what is raised."""
+        # Not a coroutine of its own, which each call would pay for.
         calling = self._connection.peer.calling
         if calling is None:
-            return await self.send(method, params, **options)
+            return self.send(method, params, **options)
+        return self._traced(calling, method, params, options)
+
+    async def _traced(self, calling: Calling, method: str, params: Any, options: Mapping[str, Any]) -> JSONObject:
         wired = self._connection.dialect.lower_call(params)
         with calling(method, wired if isinstance(wired, dict) else {}) as trace, tracing(trace):
             return await self.send(method, params, **options)

@@ -51,6 +51,7 @@ from .calls import Caller, Pending
 from .conversation import Listening, StandingTopics, ask_and_answer
 from .handles import CANCEL_SECONDS, SavedTask, TaskHandle
 from .links import look_again
+from .listening import finish_telling
 from .notices import Notices
 from .service import Served, Service
 from .verbs import Verbs
@@ -113,6 +114,8 @@ class Connection(Writing, Verbs):
         self.cache = ResultCache(
             entries=self.limits.cached_results, size_bytes=self.limits.cached_bytes, now=trio.current_time
         )
+        self.listened_to = 0
+        """Requests of theirs that stay open to listen."""
         self.subscriptions: set[str] = set()
         self.caller = Caller(self)
         self._transient = transient
@@ -156,6 +159,11 @@ class Connection(Writing, Verbs):
         return self.terms.info
 
     @property
+    def only_asks(self) -> bool:
+        """Whether the other side is asked and never answered: as a client without a session (C26-114)."""
+        return self.opened and self.side is Side.CLIENT and self.dialect.stateless
+
+    @property
     def closed(self) -> bool:
         """Whether it has ended."""
         return self.session.closed
@@ -186,7 +194,7 @@ class Connection(Writing, Verbs):
         self.transport.push_to(self._take)
         self.transport.renewed = self._renewed
         self.transport.cut = partial(look_again, self)
-        self.transport.closing = self.finish_telling
+        self.transport.closing = partial(finish_telling, self)
         try:
             while not self.closed:
                 batch = await self.transport.receive()
@@ -236,7 +244,7 @@ class Connection(Writing, Verbs):
         # asked cannot be.
         self.half_closed = True
         self._fail_calls()
-        self.finish_telling()  # nothing is waited for: a server ends when its input does (C26-129)
+        finish_telling(self)  # nothing is waited for: a server ends when its input does (C26-129)
         with trio.move_on_after(_GRACE_SECONDS):
             while self.session.served and not self.closed:
                 await self._idle.wait()
@@ -258,7 +266,7 @@ class Connection(Writing, Verbs):
             await self._ended.wait()
             return
         self._closing = True
-        self.finish_telling()
+        finish_telling(self)
         self.end(why)
         with trio.CancelScope(shield=True):
             try:
@@ -271,15 +279,6 @@ class Connection(Writing, Verbs):
                     await self.transport.aclose()
                 finally:
                     self._ended.set()
-
-    def finish_telling(self) -> None:
-        """End what others listen to on this connection, and say so."""
-        for subscription in [one for one in self.peer.subscriptions if one.connection is self]:
-            self.peer.subscriptions.discard(subscription)
-            try:
-                self.service.finish(subscription)
-            except ConnectionClosed:
-                return
 
     async def _forget_tasks(self) -> None:
         try:
@@ -325,7 +324,8 @@ class Connection(Writing, Verbs):
                 event.by.cancel()
         elif isinstance(event, Refused):
             logger.warning("%r: refused: %s", self, event.answer.error.message)
-            self.post(event.answer)
+            if not self.only_asks:
+                self.post(event.answer)
         elif not (isinstance(message, Response) and self.caller.unexpected(message.id, message.result)):
             logger.log(logging.DEBUG if event.late else logging.WARNING, "%r: dropped: %s", self, event.reason)
 
@@ -519,8 +519,8 @@ class Connection(Writing, Verbs):
             task = self.dialect.lift_created(result)
         except InvalidShape as wrong:
             raise RemoteProtocolError(f"the new task: {wrong}") from None
-        if task is not None and self.dialect.stateless and method not in self.dialect.augmentable:
-            raise RemoteProtocolError(f"{method} cannot be answered with a task")  # X26-010
+        if task is not None and self.dialect.stateless and not self.takes_tasks(method):
+            raise RemoteProtocolError(f"{method} cannot be answered with a task")  # X26-010, C26-013
         return task
 
     def adopt(self, method: str, task: Task) -> TaskHandle:

@@ -126,7 +126,7 @@ class Context:
             await trio.lowlevel.checkpoint()
             return
         if self._delivery.latest.side is Side.SERVER and (not self.stateless or self._delivery.terms.log_level):
-            await self.log("info", message)
+            await self.relay_log("info", message)
         else:
             logger.info("%s: %s", self.method, message)
 

@@ -10,6 +10,7 @@ Spec: 2026-07-28 basic/patterns/mrtr (C26-248 to C26-274), basic/patterns/subscr
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
@@ -43,20 +44,17 @@ async def ask_and_answer(
 
     Raises as `Connection.call` does, and whatever our own handlers raise when they are asked.
     """
-    cache = connection.cache
     wired = connection.dialect.lower_call(params)
-    keeps = method in connection.dialect.cached
-    if keeps and (kept := cache.get(method, wired)) is not None:
-        await trio.lowlevel.checkpoint()
-        return kept
-    generation = cache.generation
+    if method in connection.dialect.cached:
+        identity = await connection.transport.identity()
+        if (kept := connection.cache.get(method, wired, identity)) is not None:
+            await trio.lowlevel.checkpoint()
+            return kept
     result = await ask(connection, method, wired, on_progress=on_progress)
     task = connection.lift_created(method, result)
     if task is not None:
         async with connection.adopt(method, task) as handle:
             return await handle.result()
-    if keeps:
-        cache.put(method, wired, result, generation=generation)
     return result
 
 
@@ -68,8 +66,10 @@ async def ask(
     on_progress: OnProgress | None = None,
     orphaned: Callable[[JSONObject], None] | None = None,
 ) -> JSONObject:
-    """Send a request, answering what the server asks first, until there is a result or a task."""
+    """Send a request, answering what the server asks first, until there is a result or a task, and keep what may be."""
     dialect, limit = connection.dialect, connection.limits.rounds
+    keeps, generation = method in dialect.cached, connection.cache.generation
+    identity = await connection.transport.identity() if keeps else None
     request, refreshed = wired, False
     if orphaned is None and method in dialect.augmentable:
         orphaned = connection.cancel_orphan
@@ -86,6 +86,10 @@ async def ask(
             continue
         asked = _asked(connection, method, result)
         if asked is None:
+            # Under what was asked last: what depends on answers is not kept (C26-297). Nor is what was asked while the
+            # token changed: there is no saying whose it is (C26-310).
+            if keeps and identity == await connection.transport.identity():
+                connection.cache.put(method, request, result, identity, generation=generation)
             return result
         answers = await answer_each(connection, asked.questions)
         request = dialect.lower_retry(wired, answers, asked.state)
@@ -128,10 +132,16 @@ class Listening(AsyncIterator[Told]):
         self._known = trio.Event()
         self._failure: MCPError | None = None
         self._id: RequestId | None = None
-        self._attempts = 0
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._since = math.inf  # when the server began to tell
         self._scope: trio.CancelScope | None = None
         self.on_change: Callable[[], None] = lambda: None
         """Called when the subscription has been acknowledged, or is lost."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was given up."""
+        return self._failure is not None
 
     @property
     def working(self) -> bool:
@@ -176,7 +186,7 @@ class Listening(AsyncIterator[Told]):
 
     def acknowledged(self, topics: Topics) -> None:
         """The server says what it will tell."""
-        self._attempts = 0
+        self._since = trio.current_time()
         self.topics = topics
         if self._known.is_set():
             self._missed()
@@ -229,16 +239,24 @@ class Listening(AsyncIterator[Told]):
                 while True:
                     try:
                         await connection.caller.call(method, params, on_mint=self._minted)
+                        if not self._known.is_set():
+                            raise RemoteProtocolError(f"{method}: ended without having begun")
                         logger.info("%r: the server has ended a subscription", connection)
                     except ConnectionClosed as closed:
-                        if connection.closed or connection.half_closed:
+                        if connection.closed or connection.half_closed or not self._known.is_set():
                             raise
                         logger.info("%r: a subscription is lost: %s", connection, closed)
                     self.topics = Topics()
                     self.on_change()
-                    await trio.sleep(min(_FIRST_PAUSE_SECONDS * 2.0**self._attempts, _LONGEST_PAUSE_SECONDS))
-                    self._attempts = min(self._attempts + 1, 20)
+                    # One that has lasted was worth having again at once; a server that ends each soon is spared.
+                    if trio.current_time() - self._since > self._pause:
+                        self._pause = _FIRST_PAUSE_SECONDS
+                    self._since = math.inf
+                    await trio.sleep(self._pause)
+                    self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
         except MCPError as failure:
+            if self._known.is_set():
+                logger.warning("%r: a subscription is lost for good: %s", connection, failure)
             self._failure = failure
         finally:
             self._forget()
@@ -262,15 +280,16 @@ class StandingTopics:
 
     async def add(self, uri: str) -> None:
         """Be told of one more. Raises as `Connection.call` does, and `RemoteProtocolError` if the server will not."""
-        await self._change(self._uris | {uri})
+        await self._change(lambda uris: uris | {uri})
 
     async def discard(self, uri: str) -> None:
         """No longer be told of one."""
-        await self._change(self._uris - {uri})
+        await self._change(lambda uris: uris - {uri})
 
-    async def _change(self, uris: frozenset[str]) -> None:
+    async def _change(self, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
         async with self._changing:
-            if uris == self._uris:
+            uris = change(self._uris)
+            if uris == self._uris and (self._listening is None or not self._listening.failed):
                 return
             before, after = self._listening, None
             if uris:

@@ -10,6 +10,7 @@ Spec: 2025-11-25 basic/utilities/tasks "Input Required Status"; 2026-07-28 basic
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -35,9 +36,20 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .links import Link
 
-__all__ = ["Delivery", "LiveDelivery", "RoundDelivery", "TaskDelivery"]
+__all__ = ["Delivery", "LiveDelivery", "OutOfReach", "RoundDelivery", "TaskDelivery", "WrongAnswer"]
 
 _TOGETHER = 3  # turns of the scheduler in which questions count as asked at once
+
+
+class OutOfReach(LocalProtocolError):
+    """A question ends the handler, but not whoever asked it: shielded, or a task that is not the handler's own.
+
+    The client is asked nevertheless, and finds the answer in the journal when the handler runs again.
+    """
+
+
+class WrongAnswer(InvalidParams):
+    """What the client has brought does not answer what was asked. It may try again with the same state."""
 
 
 class Delivery(ABC):
@@ -164,6 +176,7 @@ class RoundDelivery(LiveDelivery):
         self._no_asking = no_asking
         self._promoting = False
         self._promoted = trio.Event()
+        self._declined: Exception = LocalProtocolError("it has not become a task")
         self._task: TaskDelivery | None = None
 
     async def decided(self) -> None:
@@ -180,6 +193,12 @@ class RoundDelivery(LiveDelivery):
     def promoted(self, task: TaskDelivery) -> None:
         """It is a task now."""
         self._task = task
+        self._promoted.set()
+
+    def declined(self, failure: Exception) -> None:
+        """It could not become one, and goes on as a plain request; what must not run twice cannot ask."""
+        self._promoting = False
+        self._declined = failure
         self._promoted.set()
 
     @property
@@ -210,12 +229,14 @@ class RoundDelivery(LiveDelivery):
             raise LocalProtocolError(self._no_asking)
         if key in self._volunteered:
             self.terms.dialect.check_answers(self._volunteered, {key: question.method}, "$.params.inputResponses")
-            self._journal[key] = self._volunteered[key]
+            await self.note(key, self._volunteered[key])
             return self._volunteered[key]
         if not self._repeats:
             self.terms.dialect.require_tasks("a handler that cannot run twice has a question", self.terms.capabilities)
             self.turn.set()
             await self._promoted.wait()
+            if self._task is None:
+                raise self._declined
         task = await self._later()
         if task is not None:
             return await task.ask(key, question)
@@ -228,6 +249,8 @@ class RoundDelivery(LiveDelivery):
                 del self.asked[key]  # the handler itself has changed its mind
             raise
         self.scope.cancel()
+        if trio.current_effective_deadline() > -math.inf:
+            raise OutOfReach(f"{question.method}: the handler is run again once the client has answered {key!r}")
         await trio.sleep_forever()
         raise AssertionError("unreachable")
 
@@ -254,7 +277,7 @@ class RoundDelivery(LiveDelivery):
         return super().active() if self._task is None else self._task.active()
 
     def wrong(self, key: str, error: MCPError) -> MCPError:
-        return InvalidParams(f"$.params.inputResponses.{key}: {error}") if self._task is None else error
+        return WrongAnswer(f"$.params.inputResponses.{key}: {error}") if self._task is None else error
 
 
 class TaskDelivery(Delivery):

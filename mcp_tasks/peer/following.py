@@ -9,6 +9,7 @@ Spec: SEP-2663 "Task Polling", "Task Update Requests", "Notifications" (X26-025 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -37,6 +38,8 @@ _SLOWEST = 4.0  # times the interval
 _WHILE_TOLD = 8.0  # times the interval, while changes come by themselves
 _LONGEST_SECONDS = 60.0
 _ASKED_AGAIN = 5  # times in a row, for an answer that was lost on the way
+_FOR_NOW: Final = frozenset({408, 409, 425, 429})  # HTTP statuses of a refusal that may be over in a moment
+_INTERNAL_ERROR = -32603
 
 
 async def follow(connection: Connection, handle: TaskHandle) -> JSONObject:
@@ -46,8 +49,10 @@ async def follow(connection: Connection, handle: TaskHandle) -> JSONObject:
     handlers raise when they are asked something, unwrapped.
     """
     async with servants() as nursery:
-        return await _Follower(connection, handle, nursery).run()
-    raise AssertionError("unreachable")
+        follower = _Follower(connection, handle, nursery)
+        return await follower.run()
+    assert follower.failure is not None
+    raise follower.failure  # out here, where it stays what it is
 
 
 class _Follower:
@@ -60,7 +65,11 @@ class _Follower:
         self._slower = 1.0
         self._attempts = 0
         self._now = False
-        self._asking: set[str] = set()  # the keys of questions that our handlers have before them
+        self._looked_at = trio.current_time()
+        self._told = False  # whether we have seen the task as it is since the server began to tell
+        self.failure: Exception | None = None
+        """What a question has come to that could not be answered."""
+        self._asking: dict[str, trio.CancelScope] = {}  # what our handlers have been asked, by key
 
     async def run(self) -> JSONObject:
         handle = self._handle
@@ -74,20 +83,27 @@ class _Follower:
                 if report.task.status in TERMINAL:
                     return _outcome(report)
                 seen, self._slower = report, 1.0
+                self._looked_at, self._told = trio.current_time(), self._listening.working
                 for key, question in report.questions.items():
                     if key not in handle.answered and key not in self._asking:  # X26-066, X26-075
-                        self._asking.add(key)
-                        self._nursery.start_soon(self._answer, key, question)
+                        self._asking[key] = trio.CancelScope()
+                        self._nursery.start_soon(self._answer, key, question, self._asking[key])
+                if report.questions or report.task.status is not TaskStatus.INPUT_REQUIRED:
+                    for key in self._asking.keys() - report.questions.keys():
+                        self._asking.pop(key).cancel()  # withdrawn: nobody wants the answer any more (X26-061)
             if not self._now:
-                with trio.move_on_after(self._pause()) as waited:
+                with trio.move_on_at(self._looked_at + self._pause()) as waited:
                     await self._wake.wait()
                 if not waited.cancelled_caught and not self._now:
                     continue
             self._now = False
             await self._poll()
+            self._looked_at, self._told = trio.current_time(), self._listening.working
 
     def _pause(self) -> float:
-        pause = self._handle.interval() * (_WHILE_TOLD if self._listening.working else self._slower)
+        # What has changed before the server began to tell it has not told: the first look is at the usual time.
+        told = self._told and self._listening.working
+        pause = self._handle.interval() * (_WHILE_TOLD if told else self._slower)
         return min(pause, max(_LONGEST_SECONDS, self._handle.interval()))
 
     async def _poll(self) -> None:
@@ -97,25 +113,54 @@ class _Follower:
         except (ConnectionClosed, HttpError) as failure:
             # It can be asked for again: what was lost was one question, not the task.
             self._attempts += 1
-            passing = not isinstance(failure, HttpError) or failure.status >= 500
-            if self._connection.closed or not passing or self._attempts > _ASKED_AGAIN:
+            if self._connection.closed or not _passing(failure) or self._attempts > _ASKED_AGAIN:
                 raise
+            self._slower = min(self._slower * 2, _SLOWEST)
             return
         self._attempts = 0
         if before is not None and self._handle.report == before:
             self._slower = min(self._slower * _SLOWER, _SLOWEST)
 
-    async def _answer(self, key: str, question: Question) -> None:
-        answer = await self._connection.service.answer(question)
-        method, params = self._connection.dialect.update_task(self._handle.id, {key: answer})
-        self._handle.answered.add(key)  # a second answer would be passed over, should this one be lost
+    async def _answer(self, key: str, question: Question, asking: trio.CancelScope) -> None:
         try:
-            await self._connection.call(method, params)
-        except (RequestFailed, ConnectionClosed, HttpError) as failure:
-            # Whether it has arrived is seen by what the task looks like next.
-            logger.info("%r: the answer %r was not taken: %s", self._handle, key, failure)
-        self._now = True
-        self._wake.ring()
+            with asking:
+                answer = await self._connection.service.answer(question)
+            if not asking.cancelled_caught:
+                await self._hand_in(key, answer)
+        except Exception as failure:
+            if self.failure is None:
+                self.failure = failure
+            self._nursery.cancel_scope.cancel()
+
+    async def _hand_in(self, key: str, answer: JSONObject) -> None:
+        # The user has said it once; it is sent until the task does not ask for it any more (X26-066, X26-076).
+        method, params = self._connection.dialect.update_task(self._handle.id, {key: answer})
+        for left in reversed(range(_ASKED_AGAIN + 1)):
+            self._handle.answered.add(key)
+            try:
+                await self._connection.call(method, params)
+            except (RequestFailed, ConnectionClosed, HttpError) as failure:
+                logger.info("%r: the answer %r was not taken: %s", self._handle, key, failure)
+                refused = failure
+            else:
+                self._now = True
+                self._wake.ring()
+                return
+            await trio.sleep(self._handle.interval())
+            try:
+                report = await self._handle.status()
+            except (ConnectionClosed, HttpError) as failure:
+                if self._connection.closed or not _passing(failure):
+                    raise
+            else:
+                if report.status is not TaskStatus.INPUT_REQUIRED or key not in self._outstanding():
+                    return  # it has arrived, or comes too late
+            self._handle.answered.discard(key)
+            if not left or not _passing(refused):
+                raise refused
+
+    def _outstanding(self) -> Mapping[str, Question]:
+        return {} if self._handle.report is None else self._handle.report.questions
 
     async def _listen(self) -> None:
         self._listening.on_change = self._listened
@@ -126,9 +171,16 @@ class _Follower:
             logger.debug("%r: the server does not tell of it: %s", self._handle, failure)
 
     def _listened(self) -> None:
-        # What has changed before the server began to tell, or since it stopped, nobody has told.
-        self._now = True
+        if not self._listening.working:
+            self._told = False
         self._wake.ring()
+
+
+def _passing(failure: MCPError) -> bool:
+    """Whether the same may work in a moment."""
+    if isinstance(failure, HttpError):
+        return failure.status >= 500 or failure.status in _FOR_NOW
+    return not isinstance(failure, RequestFailed) or failure.code == _INTERNAL_ERROR
 
 
 def _outcome(report: Report) -> JSONObject:
@@ -138,6 +190,6 @@ def _outcome(report: Report) -> JSONObject:
         raise TaskCancelled(TaskId(task.task_id)) if told is UNSET else TaskCancelled(TaskId(task.task_id), told)
     if isinstance(report.outcome, RequestFailed) and task.status is TaskStatus.FAILED:
         raise report.outcome
-    if report.outcome is None or isinstance(report.outcome, RequestFailed):
+    if report.outcome is None or isinstance(report.outcome, RequestFailed) or task.status is TaskStatus.FAILED:
         raise RemoteProtocolError(f"task {task.task_id} is {task.status}, yet it does not say how it ended")
     return report.outcome

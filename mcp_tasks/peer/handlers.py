@@ -6,6 +6,7 @@ Filling the table is all a user does to offer something; what is announced to th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal, TypeAlias
 
 from attrs import define, field, frozen
@@ -79,6 +80,12 @@ class HandlerTable(Shape):
     extensions: JSONObject | Unset = UNSET
     cache: dict[str, Cache] = field(factory=dict)
     """How long the results of a method may be kept, where it is not said for each."""
+    made_tasks: set[str] = field(factory=set)
+    """The methods of which tasks were made."""
+
+    def task_methods(self) -> AbstractSet[str]:
+        """The methods whose requests may be tasks, or have been before their handlers were taken away."""
+        return self.made_tasks | {method for method, handler in self.requests.items() if handler.may_be_task}
 
     def add(self, handler: Handler, *, replace: bool = False) -> None:
         """Serve a method. Raises `LocalProtocolError` if it is served already and `replace` is not set."""

@@ -22,12 +22,10 @@ from .._shape import Shape
 from .._unset import UNSET, JSONObject, ProgressToken, RequestId, TaskId
 from ..dialects.base import Report
 from ..errors import (
-    CapabilityMissing,
     ConnectionClosed,
     LocalProtocolError,
     MCPError,
     RemoteProtocolError,
-    RequestFailed,
     TaskCancelled,
 )
 from ..wire.tasks import Task, TaskStatus
@@ -186,7 +184,7 @@ class TaskHandle:
                 with trio.move_on_after(CANCEL_SECONDS, shield=True):
                     try:
                         await self._connection.ask_to_cancel(task.task_id)
-                    except (RequestFailed, CapabilityMissing, ConnectionClosed, RemoteProtocolError) as failure:
+                    except MCPError as failure:
                         logger.debug("task %s was not cancelled: %s", task.task_id, failure)
         finally:
             self._release()
@@ -259,7 +257,6 @@ class TaskHandle:
         yield self._task
         seen = self._seen
         if not self._connection.dialect.awaits:
-            self._fetch()
             while True:
                 if seen != self._seen:
                     seen = self._seen
@@ -269,6 +266,7 @@ class TaskHandle:
                 elif isinstance(self._outcome, Exception):
                     raise self._outcome.with_traceback(None)
                 else:
+                    self._fetch()
                     await self._bell.wait()
         due = trio.current_time() + self.interval()
         while self._task.status not in TERMINAL:
@@ -431,7 +429,7 @@ class TaskHandle:
         if task.status not in TERMINAL:
             try:
                 task = await self.status()
-            except (RequestFailed, RemoteProtocolError, ConnectionClosed):
+            except MCPError:
                 return failure
         if task.status is TaskStatus.CANCELLED:
             message = task.status_message

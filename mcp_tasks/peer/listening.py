@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .service import Served
 
-__all__ = ["Subscription", "listen"]
+__all__ = ["Subscription", "finish_telling", "listen"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
@@ -95,6 +95,7 @@ async def listen(connection: Connection, topics: Topics, job: Served) -> None:
     subscription.acknowledge()
     with connection.peer.tasks.watching(subscription.topics.tasks, subscription.task_changed):
         connection.peer.subscriptions.add(subscription)
+        connection.listened_to += 1
         try:
             for id in subscription.topics.tasks:
                 # As it is now, for it may have changed since the client last looked.
@@ -104,13 +105,26 @@ async def listen(connection: Connection, topics: Topics, job: Served) -> None:
                     pass  # its time was up just now
             await subscription.catch_up()
         finally:
+            connection.listened_to -= 1
             connection.peer.subscriptions.discard(subscription)
+
+
+def finish_telling(connection: Connection) -> None:
+    """End what others listen to on a connection, and say so."""
+    for subscription in [one for one in connection.peer.subscriptions if one.connection is connection]:
+        connection.peer.subscriptions.discard(subscription)
+        try:
+            connection.service.finish(subscription)
+        except ConnectionClosed:
+            return
 
 
 async def _honoured(connection: Connection, topics: Topics, job: Served) -> Topics:
     # What is not ours to tell is left out (C26-284), and so is what is not theirs to know (X26-098).
     dialect, peer = job.terms.dialect, connection.peer
     limit = connection.limits.subscriptions
+    if connection.listened_to >= limit:
+        raise LimitReached(f"Too many listen at once, the limit is {limit}", "subscriptions", limit)
     if len(topics.uris) + len(topics.tasks) > limit:
         raise LimitReached(f"Too many subscriptions at once, the limit is {limit}", "subscriptions", limit)
     tasks: set[TaskId] = set()

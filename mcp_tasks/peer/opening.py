@@ -21,6 +21,7 @@ from ..dialects.select import DIALECTS, LATEST, LATEST_HANDSHAKE, accept, fallba
 from ..errors import (
     ConnectionClosed,
     Forbidden,
+    HttpError,
     InvalidRequest,
     InvalidShape,
     LocalProtocolError,
@@ -38,6 +39,7 @@ __all__ = ["answer_discovery", "answer_handshake", "open_connection"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
+_BUSY = frozenset({408, 425, 429, 502, 503, 504})  # HTTP statuses that say nothing about what is spoken
 _MOST_VERDICTS = 1_000
 
 
@@ -64,7 +66,7 @@ async def open_connection(connection: Connection, revision: str | None) -> None:
             if connection.closed:
                 raise
             logger.info("%r is not what it was: %s", connection, failure)
-    found = await _probed(connection)
+    found, sure = await _probed(connection)
     if found is not None:
         try:
             await _begin(connection, found)
@@ -73,7 +75,7 @@ async def open_connection(connection: Connection, revision: str | None) -> None:
             if not offers(refused, LATEST.revision):
                 raise
             await _discover(connection)
-    if origin is not None:
+    if origin is not None and sure:
         if len(verdicts) >= _MOST_VERDICTS:
             del verdicts[next(iter(verdicts))]
         verdicts[origin] = connection.revision
@@ -86,8 +88,9 @@ async def _begin(connection: Connection, revision: str) -> None:
         await _shake_hands(connection, revision)
 
 
-async def _probed(connection: Connection) -> str | None:
-    # The revision to shake hands in; None if the server has said what it speaks, and is being spoken to.
+async def _probed(connection: Connection) -> tuple[str | None, bool]:
+    # The revision to shake hands in; None if the server has said what it speaks, and is being spoken to. And whether
+    # that will be so the next time, too: a server may only have been slow, or out of order.
     try:
         with trio.fail_after(connection.limits.probe_seconds):
             try:
@@ -98,23 +101,26 @@ async def _probed(connection: Connection) -> str | None:
                 await _discover(connection)  # it does speak that (C26-094)
     except trio.TooSlowError:
         logger.info("%r: no answer to what it speaks", connection)
-        return LATEST_HANDSHAKE.revision
+        return LATEST_HANDSHAKE.revision, False
     except (Unauthorized, Forbidden, ConnectionClosed, LocalProtocolError):
         raise
     except _SpeaksOther as other:
         if other.older is None:
             raise  # whoever says what it speaks is no older server (C26-135)
-        return other.older
+        return other.older, True
     except RemoteProtocolError as failure:
         logger.info("%r: %s", connection, failure)
-        return LATEST_HANDSHAKE.revision
+        return LATEST_HANDSHAKE.revision, True
     except MCPError as failure:
+        status = failure.status if isinstance(failure, HttpError) else 200
+        if status in _BUSY:
+            raise
         revision = fallback(failure)
         if revision is None:
             raise
         logger.info("%r does not say what it speaks (%s): shaking hands", connection, failure)
-        return revision
-    return None
+        return revision, status < 500
+    return None, True
 
 
 class _SpeaksOther(RemoteProtocolError):

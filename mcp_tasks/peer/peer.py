@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -45,6 +45,7 @@ from ..wire.content import Annotations, Icon
 from ..wire.server_features import CacheScope
 from ..wire.utilities import EmptyResult, SetLevelParams
 from ._wait import servants
+from .calls import Calling
 from .connection import Connection
 from .contexts import Context
 from .functions import awaitable
@@ -120,7 +121,7 @@ class Peer:
         """Which revision a server speaks, by its origin."""
         self.signature: JSONObject | None = None
         """Who we are, as results say it; made when it is first needed."""
-        self.calling: Callable[[str, JSONObject], AbstractContextManager[Mapping[str, str]]] | None = None
+        self.calling: Calling | None = None
         """Put around every request of ours, by its method and parameters; gives the trace that goes along with it."""
         self._clock = clock
         self._state_keys = tuple(state_keys)

@@ -13,6 +13,8 @@ Spec: 2026-07-28 basic/patterns/mrtr (C26-248 to C26-278); SEP-2663 "Task Creati
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,12 +24,12 @@ import trio
 from .._unset import JSON, JSONObject
 from .._workers import Job
 from ..errors import InternalError, LimitReached, UrlElicitationRequired
-from ..seal import Bound, OpenedState
+from ..seal import Bound, InvalidState, OpenedState
 from ..tasks.model import Call, Question
 from ..tasks.registry import Work
 from .contexts import Context
-from .deliveries import RoundDelivery, TaskDelivery
-from .handlers import Handler, Pace
+from .deliveries import OutOfReach, RoundDelivery, TaskDelivery
+from .handlers import Handler
 from .questions import ElicitUrl
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from .service import Served, Service
 
 __all__ = ["Rounds"]
+
+logger = logging.getLogger("mcp_tasks.peer")
 
 _TURNS = 4  # of the scheduler, in which quick work is done and the first question asked
 
@@ -128,7 +132,10 @@ class Rounds:
         context = Context(call, connection.principal, delivery)
         attempt = partial(self._attempt, call, handler, context, params, delivery, number)
         if can_be_task and dialect.runs_tasks_for(terms.capabilities) and (policy == "optional" or not pace.repeats):
-            return await self._in_time(call, handler, params, job, delivery, _Attempt(attempt, delivery), pace)
+            grace = self._connection.limits.grace_seconds if pace.grace is None else pace.grace
+            if policy == "forbidden":
+                grace = math.inf  # what must not run twice becomes a task when it asks, and only then
+            return await self._in_time(call, handler, params, job, delivery, _Attempt(attempt, delivery), grace)
         return service.completed(method, await attempt(), terms)
 
     # --- rounds ---------------------------------------------------------------------------------------------------
@@ -142,6 +149,10 @@ class Rounds:
             with delivery.scope:
                 result = await service.run(handler, context, params if handler.lifted else call.params)
                 return service.lower(call.method, result, None, dialect)
+            asked = delivery.asked
+        except OutOfReach:
+            if not delivery.asked:
+                raise
             asked = delivery.asked
         except UrlElicitationRequired as required:
             # The older era's way of sending the user somewhere first; here it is a question like any other.
@@ -176,7 +187,11 @@ class Rounds:
         if call.state is None:
             return {}, 0
         seal = self._connection.peer.seal
-        opened = seal.open(call.state, self._bound(call))
+        try:
+            opened = seal.open(call.state, self._bound(call))
+        except InvalidState as wrong:
+            logger.info("%r: the state of a %s %s", self._connection, call.method, wrong.reason)
+            raise
         asked: Mapping[str, str] = opened.payload["asked"]
         job.terms.dialect.check_answers(call.answers, asked, "$.params.inputResponses")  # a slip can be mended
         seal.claim(opened)
@@ -205,12 +220,11 @@ class Rounds:
         job: Served,
         delivery: RoundDelivery,
         attempt: _Attempt,
-        pace: Pace,
+        grace: float,
     ) -> JSONObject | None:
         # The result if it comes soon, else a task. What asks first is asked first, and may be a task in its last round
         # (X26-043).
         connection, service = self._connection, self._service
-        grace = connection.limits.grace_seconds if pace.grace is None else pace.grace
         connection.task_home().put(attempt)
         adopted = False
 
@@ -232,12 +246,18 @@ class Rounds:
                 await delivery.decided()
             if not attempt.ended.is_set() and not delivery.asked:
                 delivery.promote()
-                await service.create(call, handler, params, job, journal=delivery.journal(), adopt=adopt)
-                if not adopted:
-                    await attempt.stop()
-                return None
+                try:
+                    await service.create(call, handler, params, job, journal=dict(delivery.journal()), adopt=adopt)
+                    if not adopted:
+                        await attempt.stop()
+                    return None
+                except Exception as failure:
+                    if adopted:
+                        raise
+                    # No room for a task, say. What has been begun is not lost for that.
+                    logger.info("%s goes on without a task: %s", call.method, failure)
+                    delivery.declined(failure)
             return service.completed(call.method, await attempt.result(), job.terms)
         except BaseException:
-            if not adopted:
-                await attempt.stop()
+            await attempt.stop()
             raise

@@ -44,7 +44,7 @@ from ..tasks.state import TaskState
 from ..trace import trace_of, tracing
 from ..wire.jsonrpc import ErrorResponse, Request, Response
 from .contexts import Context
-from .deliveries import LiveDelivery, TaskDelivery
+from .deliveries import LiveDelivery, TaskDelivery, WrongAnswer
 from .handlers import Handler, Middleware
 from .links import Link
 from .listening import Subscription, listen
@@ -73,7 +73,7 @@ def explain(error: BaseException, what: str, terms: Terms | None = None) -> Refu
 class Served(Job):
     """A request on its way to its answer, on the terms that hold for it."""
 
-    __slots__ = ("_service", "answered", "brought", "id", "incoming", "terms")
+    __slots__ = ("_service", "answered", "brought", "id", "incoming", "mendable", "terms")
 
     def __init__(self, service: Service, id: RequestId, incoming: Call | TaskVerb | Listen, terms: Terms) -> None:
         super().__init__()
@@ -83,6 +83,8 @@ class Served(Job):
         self.terms = terms
         self.answered = False
         """Whether the answer has been sent."""
+        self.mendable = False
+        """Whether it was refused for an answer that the client may give anew."""
         self.brought: OpenedState | None = None
         """What the client brought back, which is good for one answer."""
 
@@ -106,6 +108,10 @@ class Service:
         """Serve a request that the session has accepted. Not a checkpoint."""
         connection, method = self._connection, request.method
         terms = connection.terms
+        if connection.only_asks:
+            logger.warning("%r: dropped a %s: the server may not ask", connection, method)
+            self._session.settle(request.id, None)
+            return
         try:
             if connection.side is Side.SERVER:
                 terms = self._terms.read(request, terms, opened=connection.opened)
@@ -115,7 +121,8 @@ class Service:
             if not connection.opened and not stateless and not isinstance(incoming, (Open, Ping)):
                 raise InvalidRequest(f"{method}: the connection has not been initialized")
             limit = connection.limits.in_flight
-            if len(self._session.served) > limit and not isinstance(incoming, Ping):
+            # What only listens does no work; how many of those there may be is for `listen` to say.
+            if len(self._session.served) - connection.listened_to > limit and not isinstance(incoming, Ping):
                 raise LimitReached(f"Too many requests at once, the limit is {limit}", "in_flight", limit)
         except Refusal as refusal:
             self._refuse(request.id, None, refusal, _speaker(terms, refusal))
@@ -132,8 +139,12 @@ class Service:
             except Refusal as refusal:
                 self._refuse(request.id, None, refusal, terms)
         elif isinstance(incoming, Discover):
-            result = answer_discovery(connection, terms)
-            self._answer(request.id, None, self.completed(method, result, terms))
+            try:
+                result = self.completed(method, answer_discovery(connection, terms), terms)
+            except Exception as error:
+                self._refuse(request.id, None, explain(error, method, terms), terms)
+            else:
+                self._answer(request.id, None, result)
         else:
             job = Served(self, request.id, incoming, terms)
             self._session.serving(request.id, job)
@@ -141,7 +152,7 @@ class Service:
 
     def _task_methods(self, method: str) -> AbstractSet[str]:
         # Only where it matters: what is offered may have changed since the last request.
-        return self._table.offers(list_tasks=False).task_methods if method[:6] == "tasks/" else frozenset()
+        return self._table.task_methods() if method[:6] == "tasks/" else frozenset()
 
     async def serve(self, job: Served) -> None:
         """Do what a request asks for, and answer it once."""
@@ -161,12 +172,13 @@ class Service:
             if result is not None:
                 self._answer(job.id, job, result)
         except Exception as error:
+            job.mendable = isinstance(error, WrongAnswer)
             self._refuse(job.id, job, explain(error, f"request {job.id!r}", terms), terms)
         finally:
             # Cancelled: by the other side, and it is off the table already; or with the connection, and nobody reads.
             self._session.settle(job.id, job)
             if job.brought is not None:
-                self._rounds.done_with(job.brought, answered=job.answered)
+                self._rounds.done_with(job.brought, answered=job.answered and not job.mendable)
             self._connection.served_one()
         await self._connection.drained(job.id)
 
@@ -321,6 +333,7 @@ class Service:
         if job.cancelled:
             await self._stop(record)
             return
+        self._table.made_tasks.add(call.method)
         connection.peer.links[record.id] = link
         delivery = TaskDelivery(registry, record.id, link, terms)
         work: Work

@@ -43,6 +43,7 @@ from ..wire.server_features import (
 )
 from ..wire.utilities import PaginatedParams
 from .contexts import Context
+from .deliveries import OutOfReach
 from .functions import Signature, awaitable, described, to_json
 from .handlers import Pace, TaskPolicy
 from .pages import Pages
@@ -161,7 +162,7 @@ class ToolSet:
             return _failed(str(failure))
         except (ToolError, InvalidShape) as failure:
             return _failed(str(failure))  # the model may do better next time (C25-201)
-        except (Refusal, RequestFailed):
+        except (Refusal, RequestFailed, OutOfReach):
             raise
         except Exception as error:
             reference = secrets.token_hex(4)

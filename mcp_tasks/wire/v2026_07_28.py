@@ -64,6 +64,8 @@ __all__ = [
     "CLIENT_REQUESTS",
     "EMBEDDED_PARAMS",
     "EMBEDDED_REQUESTS",
+    "RETIRED",
+    "RETIRED_NOTIFICATIONS",
     "HEADER_MISMATCH",
     "INPUT_METHODS",
     "LOG_LEVEL",
@@ -274,6 +276,28 @@ NOTIFICATION_PARAMS: Final[dict[str, Any]] = {
 
 CLIENT_REQUESTS: Final = frozenset(REQUEST_PARAMS)
 EMBEDDED_REQUESTS: Final = frozenset(EMBEDDED_PARAMS)
+
+# Methods of this protocol that are none in this revision, whoever has a handler for them (C26-069, X26-123, X26-127).
+RETIRED: Final = frozenset(
+    {
+        "initialize",
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "tasks/result",
+        "tasks/list",
+        *EMBEDDED_REQUESTS,
+    }
+)
+RETIRED_NOTIFICATIONS: Final = frozenset(
+    {
+        "notifications/initialized",
+        "notifications/roots/list_changed",
+        "notifications/elicitation/complete",
+        "notifications/tasks/status",
+    }
+)
 CLIENT_NOTIFICATIONS: Final = frozenset({"notifications/cancelled"})
 SERVER_NOTIFICATIONS: Final = frozenset(NOTIFICATION_PARAMS)
 INPUT_METHODS: Final = frozenset({"tools/call", "prompts/get", "resources/read"})

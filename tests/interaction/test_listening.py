@@ -563,12 +563,12 @@ async def test_too_much_at_once(make_peer: MakePeer) -> None:
         assert len((await listen(remote, resourceSubscriptions=list("abc")))["resourceSubscriptions"]) == 3
 
 
-async def test_subscriptions_count_as_requests(make_peer: MakePeer) -> None:
-    peer = make_peer(limits=Limits(in_flight=2))
+async def test_who_listens_does_not_keep_others_from_asking(make_peer: MakePeer) -> None:
+    peer = make_peer(limits=Limits(in_flight=1, subscriptions=2))
     async with client(peer) as remote:
         for id in range(2):
             await listen(remote, id)
-        assert (await refusal(remote, {"notifications": {}}))["data"] == {"limit": "in_flight", "value": 2}
+        assert (await refusal(remote, {"notifications": {}}))["data"] == {"limit": "subscriptions", "value": 2}
         await remote.notify("notifications/cancelled", {"requestId": 0})
         await listen(remote, 3)
 

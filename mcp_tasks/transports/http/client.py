@@ -49,6 +49,7 @@ _ACCEPT = ("Accept", "application/json, text/event-stream")
 _JSON = ("Content-Type", "application/json")
 _EVENTS = "text/event-stream"
 INTERNAL_ERROR = -32603
+_BUSY = frozenset({429, 502, 503, 504})  # nobody has looked at the request, whatever the answer says of it
 _FOR_NOW = frozenset({408, 409, 425, 429})  # refusals that may be over in a moment, as those from 500 on
 _MAX_PAUSE_SECONDS = 60.0
 _LEAST_PAUSE_SECONDS = 0.1
@@ -110,6 +111,9 @@ class HttpClientTransport(Transport):
 
     def __repr__(self) -> str:
         return f"<HttpClientTransport {self._remote}>"
+
+    async def identity(self) -> str | None:
+        return await self._remote.token()
 
     @property
     def session_id(self) -> str | None:
@@ -327,7 +331,7 @@ class HttpClientTransport(Transport):
                 await self._take_answer(posted, answer, False)
                 return
             failure, error = await self._remote.failure(answer)
-        if error is None or answer.status in (401, 403):
+        if error is None or answer.status in (401, 403) or answer.status in _BUSY:
             raise failure
         self._hand_on(ErrorResponse(message.id, error))
 

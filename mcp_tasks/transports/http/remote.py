@@ -94,12 +94,15 @@ class RemoteEndpoint:
                 head.append(("Mcp-Session-Id", self.session_id))
             if self.revision is not None:
                 head.append(("MCP-Protocol-Version", self.revision))
-        if self._auth is not None:
-            head.append(("Authorization", f"Bearer {await self._token(self._auth)}"))
+        token = await self.token()
+        if token is not None:
+            head.append(("Authorization", f"Bearer {token}"))
         return head
 
-    async def _token(self, auth: str | Auth) -> str:
-        if isinstance(auth, str):
+    async def token(self) -> str | None:
+        """The bearer token that the next request has; not a checkpoint if there is only one."""
+        auth = self._auth
+        if auth is None or isinstance(auth, str):
             return auth
         try:
             return await auth()

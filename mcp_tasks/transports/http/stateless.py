@@ -32,6 +32,7 @@ __all__ = ["StatelessCarrier"]
 
 logger = logging.getLogger("mcp_tasks.http")
 
+_LISTEN = "subscriptions/listen"
 _JSON = ((b"Content-Type", b"application/json"),)
 _STATUSES: Final[Mapping[int, int]] = {
     PARSE_ERROR: 400,
@@ -53,6 +54,7 @@ class _Post:
     takes_json: bool
     takes_events: bool
     touched_at: float
+    listens: bool
     streams: bool = False
 
 
@@ -65,6 +67,7 @@ class StatelessCarrier(Carrier):
         super().__init__(principal, codec=codec, limits=limits)
         self._posts: dict[RequestId, _Post] = {}
         self._count = 0
+        self._listening = 0  # posts that stay open, and are no work
 
     def __repr__(self) -> str:
         return f"<StatelessCarrier of {self.principal or 'anybody'}, {len(self._posts)} posts>"
@@ -90,22 +93,33 @@ class StatelessCarrier(Carrier):
         if not isinstance(message, Request):
             exchange.refuse(400, "Invalid request: a client answers nothing here")  # C26-149
             return
-        if len(self._posts) >= self._limits.session_posts:
-            exchange.refuse(503, f"Too many requests at once, the limit is {self._limits.session_posts}", id=message.id)
+        listens, limit = message.method == _LISTEN, self._limits.session_posts
+        if listens and not takes_events:
+            exchange.refuse(406, f"Not acceptable: {_LISTEN} is answered with events", id=message.id)
+            return
+        if not listens and len(self._posts) - self._listening >= limit:
+            exchange.refuse(503, f"Too many requests at once, the limit is {limit}", id=message.id, code=-32603)
             return
         self._count += 1
         key = self._count
-        self._posts[key] = _Post(message.id, exchange, takes_json, takes_events, self.seen_at)
+        self._posts[key] = _Post(message.id, exchange, takes_json, takes_events, self.seen_at, listens)
+        self._listening += listens
         exchange.lost = lambda: self._left(key)
         exchange.leaving_cancels = True  # C26-221
         try:
             self.deliver(Request(key, message.method, message.params))
         except BaseException:
-            self._posts.pop(key, None)  # whoever carries the exchange answers it
+            self._pop(key)  # whoever carries the exchange answers it
             raise
 
-    def _left(self, key: RequestId) -> None:
+    def _pop(self, key: RequestId) -> _Post | None:
         post = self._posts.pop(key, None)
+        if post is not None:
+            self._listening -= post.listens
+        return post
+
+    def _left(self, key: RequestId) -> None:
+        post = self._pop(key)
         if post is not None:
             self._written(post.exchange)
             self._over()
@@ -145,7 +159,7 @@ class StatelessCarrier(Carrier):
             message = ErrorResponse(post.id, message.error)
         body = bytearray()
         self._codec.encode_into(message, body)
-        del self._posts[key]
+        self._pop(key)
         exchange = post.exchange
         exchange.lost = None
         if post.streams:
@@ -184,7 +198,7 @@ class StatelessCarrier(Carrier):
         return False  # who does not read is one client of many, and let go by its connection when that stalls
 
     def leave(self, id: RequestId) -> None:
-        self._posts.pop(id, None)
+        self._pop(id)
 
     async def aclose(self) -> None:
         if not self._closed:
@@ -194,7 +208,7 @@ class StatelessCarrier(Carrier):
                     post.exchange.lost = None
                     post.exchange.end()  # without an answer: the client may ask again (C26-070)
                     self._write(post.exchange)
-                    del self._posts[key]
+                    self._pop(key)
                 else:
                     post.exchange.lost = None
                     post.exchange.refuse(503, f"No answer: {self._why}", id=post.id, code=-32603)
