@@ -191,7 +191,9 @@ class Context:
         """Ask the other side, under a key that this handler uses for nothing else.
 
         Raises `CapabilityMissing` if they cannot be asked that, `RequestFailed` if they answered with an error,
-        `RemoteProtocolError` for an answer that is none, `ConnectionClosed` if they are gone for good.
+        `RemoteProtocolError` for an answer that is none, `ConnectionClosed` if they are gone for good. Where a question
+        ends the handler, which then runs again, whoever asks from a shielded scope, or from a task that is not the
+        handler's own, gets `LocalProtocolError` instead of being cancelled; the client is asked all the same.
         """
         self._use(key)
         journal = self._delivery.journal()
