@@ -15,13 +15,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from .._unset import JSONObject, RequestId, Unset
 from ..dialects.base import Asked, Told, Topics
-from ..errors import ConnectionClosed, InvalidShape, LocalProtocolError, MCPError, RemoteProtocolError, RequestFailed
+from ..errors import (
+    ConnectionClosed,
+    HttpError,
+    InvalidShape,
+    LocalProtocolError,
+    MCPError,
+    RemoteProtocolError,
+    RequestFailed,
+)
 from ..tasks.model import Question
 from ..wire.v2026_07_28 import HEADER_MISMATCH
 from ._wait import Bell, OnProgress, gather
@@ -29,10 +37,12 @@ from ._wait import Bell, OnProgress, gather
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Listening", "StandingTopics", "answer_each", "ask", "ask_and_answer"]
+__all__ = ["Listening", "StandingTopics", "answer_each", "ask", "ask_and_answer", "passing"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
+_FOR_NOW: Final = frozenset({408, 409, 425, 429})  # HTTP statuses of a refusal that may be over in a moment
+_INTERNAL_ERROR = -32603
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -110,6 +120,13 @@ async def answer_each(connection: Connection, questions: Mapping[str, Question])
     """The answers to several questions, by key; they are put side by side. Raises what a handler raises, unwrapped."""
     answer = connection.service.answer
     return await gather({key: partial(answer, question) for key, question in questions.items()})
+
+
+def passing(failure: MCPError) -> bool:
+    """Whether the same may work in a moment."""
+    if isinstance(failure, HttpError):
+        return failure.status >= 500 or failure.status in _FOR_NOW
+    return not isinstance(failure, RequestFailed) or failure.code == _INTERNAL_ERROR
 
 
 class Listening(AsyncIterator[Told]):
@@ -242,10 +259,11 @@ class Listening(AsyncIterator[Told]):
                         if not self._known.is_set():
                             raise RemoteProtocolError(f"{method}: ended without having begun")
                         logger.info("%r: the server has ended a subscription", connection)
-                    except ConnectionClosed as closed:
-                        if connection.closed or connection.half_closed or not self._known.is_set():
+                    except (ConnectionClosed, HttpError) as lost:
+                        over = connection.closed or connection.half_closed
+                        if over or not self._known.is_set() or not passing(lost):
                             raise
-                        logger.info("%r: a subscription is lost: %s", connection, closed)
+                        logger.info("%r: a subscription is lost: %s", connection, lost)
                     self.topics = Topics()
                     self.on_change()
                     # One that has lasted was worth having again at once; a server that ends each soon is spared.

@@ -20,7 +20,7 @@ from ..errors import ConnectionClosed, HttpError, MCPError, RemoteProtocolError,
 from ..tasks.model import Question
 from ..wire.tasks import TaskStatus
 from ._wait import Bell, servants
-from .conversation import Listening
+from .conversation import Listening, passing
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -38,8 +38,6 @@ _SLOWEST = 4.0  # times the interval
 _WHILE_TOLD = 8.0  # times the interval, while changes come by themselves
 _LONGEST_SECONDS = 60.0
 _ASKED_AGAIN = 5  # times in a row, for an answer that was lost on the way
-_FOR_NOW: Final = frozenset({408, 409, 425, 429})  # HTTP statuses of a refusal that may be over in a moment
-_INTERNAL_ERROR = -32603
 
 
 async def follow(connection: Connection, handle: TaskHandle) -> JSONObject:
@@ -113,7 +111,7 @@ class _Follower:
         except (ConnectionClosed, HttpError) as failure:
             # It can be asked for again: what was lost was one question, not the task.
             self._attempts += 1
-            if self._connection.closed or not _passing(failure) or self._attempts > _ASKED_AGAIN:
+            if self._connection.closed or not passing(failure) or self._attempts > _ASKED_AGAIN:
                 raise
             self._slower = min(self._slower * 2, _SLOWEST)
             return
@@ -150,13 +148,13 @@ class _Follower:
             try:
                 report = await self._handle.status()
             except (ConnectionClosed, HttpError) as failure:
-                if self._connection.closed or not _passing(failure):
+                if self._connection.closed or not passing(failure):
                     raise
             else:
                 if report.status is not TaskStatus.INPUT_REQUIRED or key not in self._outstanding():
                     return  # it has arrived, or comes too late
             self._handle.answered.discard(key)
-            if not left or not _passing(refused):
+            if not left or not passing(refused):
                 raise refused
 
     def _outstanding(self) -> Mapping[str, Question]:
@@ -174,13 +172,6 @@ class _Follower:
         if not self._listening.working:
             self._told = False
         self._wake.ring()
-
-
-def _passing(failure: MCPError) -> bool:
-    """Whether the same may work in a moment."""
-    if isinstance(failure, HttpError):
-        return failure.status >= 500 or failure.status in _FOR_NOW
-    return not isinstance(failure, RequestFailed) or failure.code == _INTERNAL_ERROR
 
 
 def _outcome(report: Report) -> JSONObject:
