@@ -1100,3 +1100,79 @@ async def test_what_is_told_of_no_subscription_of_ours_is_told_all_the_same(
         await remote.quiet()
         assert await tools.list(kept(0, "b")) == ["b"]
         assert remote.unread() == []
+
+
+# --- plain answers ----------------------------------------------------------------------------------------------------
+
+
+@requirement("C26-393", "C26-418", "C26-420", "C26-421", "C26-422")
+@pytest.mark.parametrize("method", ["tools/list", "prompts/list"])
+async def test_pages_of_any_size_under_any_cursor(
+    make_peer: MakePeer, begin: Begin, method: str, autojump_clock: MockClock
+) -> None:
+    """An empty cursor is one like any other, and an empty page is not the last."""
+    cursors = ["", " a ", 'é\u2028\\"', "null", None]
+    sizes = [3, 0, 1, 7, 2]
+    async with client(make_peer()) as remote:
+
+        async def everything() -> list[str]:
+            listed = remote.connection.list_tools() if method == "tools/list" else remote.connection.list_prompts()
+            return [entry.name async for entry in listed]
+
+        outcome = begin(everything)
+        names: list[str] = []
+        before: Any = None
+        for cursor, size in zip(cursors, sizes, strict=True):
+            request = await remote.expect(method)
+            params = {name: value for name, value in request["params"].items() if name != "_meta"}
+            assert params == ({} if not names else {"cursor": before})
+            page = [f"{len(names) + n}" for n in range(size)]
+            names += page
+            entries = [{"name": name, "inputSchema": {"type": "object"}} for name in page]
+            following = {} if cursor is None else {"nextCursor": cursor}
+            await remote.reply(request, {method.partition("/")[0]: entries, **following})
+            before = cursor
+        assert await outcome.get() == names
+        assert remote.unread() == []
+
+
+@requirement("C26-022", "C26-026", "C26-374")
+@pytest.mark.parametrize("code", [-32002, -32602, -32001, -32003, -32019])
+async def test_an_error_is_what_the_server_says(
+    make_peer: MakePeer, begin: Begin, code: int, autojump_clock: MockClock
+) -> None:
+    """Whatever an older server means by it: nothing is read into its number, and nothing is done about it."""
+    async with client(make_peer()) as remote:
+        outcome = begin(remote.connection.read_resource, "a:b")
+        await remote.refuse(await remote.expect("resources/read"), code, "Resource not found", {"uri": "a:b"})
+        with pytest.raises(RequestFailed, match="not found") as caught:
+            await outcome.get()
+        assert (caught.value.code, caught.value.data) == (code, {"uri": "a:b"})
+        await trio.sleep(3600)
+        assert remote.unread() == []
+
+
+@requirement("C26-466", "C26-439", "C26-440")
+async def test_answers_are_worded_as_results_are(make_peer: MakePeer, begin: Begin, autojump_clock: MockClock) -> None:
+    """Content goes with an accepted form alone; any reason to stop may be given."""
+    peer = make_peer()
+    limits: list[Any] = []
+
+    @peer.elicitation
+    async def ask(ctx: Context, params: ElicitFormParams) -> Any:
+        return {"name": "Ada"} if params.message == "accept" else ElicitResult(action=params.message)  # type: ignore[arg-type]
+
+    @peer.sampling
+    async def sample(ctx: Context, params: CreateMessageParams) -> CreateMessageResult:
+        limits.append(params.max_tokens)
+        return CreateMessageResult(role="assistant", content=TextContent(text="-"), model="m", stop_reason="bored")
+
+    async with client(peer) as remote:
+        begin(remote.connection.call, "tools/call", CALL)
+        sampling = {"method": "sampling/createMessage", "params": {"messages": [MESSAGE], "maxTokens": 5}}
+        asked = {message: form(message) for message in ("accept", "decline", "cancel")}
+        await remote.reply(await remote.expect("tools/call"), questions(s=sampling, **asked))
+        answers = (await remote.expect("tools/call"))["params"]["inputResponses"]
+        assert answers.pop("s")["stopReason"] == "bored"
+        assert answers == {"accept": accepted("Ada"), "decline": {"action": "decline"}, "cancel": {"action": "cancel"}}
+        assert limits == [5]
