@@ -273,7 +273,7 @@ class Listening(AsyncIterator[Told]):
                     await trio.sleep(self._pause)
                     self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
         except MCPError as failure:
-            if self._known.is_set():
+            if self._known.is_set() and not connection.closed:  # else what has ended is the connection
                 logger.warning("%r: a subscription is lost for good: %s", connection, failure)
             self._failure = failure
         finally:
