@@ -102,6 +102,9 @@ class ConnectionClosed(MCPError):
     """The connection has ended; whatever was pending on it has failed."""
 
 
+_FOR_NOW = frozenset({408, 409, 425, 429})  # refusals that may be over in a moment, as those from 500 on
+
+
 class HttpError(MCPError):
     """An HTTP status that is no answer to a request; the request may not have been served.
 
@@ -112,6 +115,11 @@ class HttpError(MCPError):
         super().__init__(status, message)
         self.status = status
         self.message = message
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may be answered in a moment."""
+        return self.status >= 500 or self.status in _FOR_NOW
 
     def __str__(self) -> str:
         return f"HTTP {self.status}: {self.message}"

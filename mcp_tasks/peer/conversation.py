@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -41,7 +41,6 @@ __all__ = ["Listening", "StandingTopics", "answer_each", "ask", "ask_and_answer"
 
 logger = logging.getLogger("mcp_tasks.peer")
 
-_FOR_NOW: Final = frozenset({408, 409, 425, 429})  # HTTP statuses of a refusal that may be over in a moment
 _INTERNAL_ERROR = -32603
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -125,7 +124,7 @@ async def answer_each(connection: Connection, questions: Mapping[str, Question])
 def passing(failure: MCPError) -> bool:
     """Whether the same may work in a moment."""
     if isinstance(failure, HttpError):
-        return failure.status >= 500 or failure.status in _FOR_NOW
+        return failure.passing
     return not isinstance(failure, RequestFailed) or failure.code == _INTERNAL_ERROR
 
 

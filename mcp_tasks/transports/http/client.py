@@ -50,7 +50,6 @@ _JSON = ("Content-Type", "application/json")
 _EVENTS = "text/event-stream"
 INTERNAL_ERROR = -32603
 _BUSY = frozenset({429, 502, 503, 504})  # nobody has looked at the request, whatever the answer says of it
-_FOR_NOW = frozenset({408, 409, 425, 429})  # refusals that may be over in a moment, as those from 500 on
 _MAX_PAUSE_SECONDS = 60.0
 _LEAST_PAUSE_SECONDS = 0.1
 
@@ -441,9 +440,7 @@ class HttpClientTransport(Transport):
             try:
                 await self._renew(dead_id)
             except MCPError as error:
-                for_now = isinstance(error, ConnectionClosed) or (
-                    isinstance(error, HttpError) and (error.status >= 500 or error.status in _FOR_NOW)
-                )
+                for_now = isinstance(error, ConnectionClosed) or (isinstance(error, HttpError) and error.passing)
                 if not for_now:
                     logger.warning("%r: no other session could be begun: %s", self, error)
                     return
@@ -491,7 +488,7 @@ class HttpClientTransport(Transport):
                         refusal, _ = await self._remote.failure(answer)
                         if posted is None and decoder.last_id is not None and answer.status == 400:
                             decoder = EventDecoder(self._message_bytes)  # too late for that stream; there are others
-                        elif answer.status // 100 != 5 and answer.status not in _FOR_NOW:
+                        elif not (isinstance(refusal, HttpError) and refusal.passing):
                             raise refusal
                         failure = refusal
                     elif answer.kind != _EVENTS:
