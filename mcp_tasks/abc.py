@@ -84,6 +84,13 @@ class Transport(ABC):
         """How much of the backlog is in the way of what goes along with that request of theirs."""
         return self.backlog
 
+    def began(self, related_to: RequestId) -> bool:
+        """Whether that request of theirs has a stream of its own, and something may have gone along with it.
+
+        What should not come in before that has to go the same way.
+        """
+        return False
+
     def push_to(self, take: Callable[[Inbound], None]) -> bool:
         """From now on hand over each message by calling `take`, in order; `receive` then only waits for the end.
 

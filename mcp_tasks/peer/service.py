@@ -380,8 +380,9 @@ class Service:
             connection = link.connection
             # A task that ended by itself did so in a worker, which writes when it has nothing more to do.
             written = record.state not in _BY_ITSELF or connection is not self._connection or bool(connection.peer.home)
-            # Whoever waits for the result sees by the answer that it is over.
-            related_to = None if record.settled else link.related_to
+            related_to = link.related_to
+            if record.settled and related_to is not None and not connection.transport.began(related_to):
+                related_to = None  # whoever waits for the result sees by the answer that it is over
             connection.post(connection.dialect.task_notification(record), related_to, written=written)
         except MCPError:
             logger.debug("task %s: nobody to tell of %s", record.id, record.state.value)

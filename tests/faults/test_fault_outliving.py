@@ -262,6 +262,27 @@ async def test_questions_of_many_tasks_wait(make_peer: MakePeer) -> None:
         assert sorted(asked) == sorted((id, message) for id in ids for message in ("first?", "second?"))
 
 
+@pytest.mark.requirement("T25-038", "T25-071", "C25-115")
+async def test_the_end_does_not_overtake_what_was_said_before(make_peer: MakePeer) -> None:
+    """It goes by the stream that the result is waited for on: by another one it could be read before the rest."""
+    peer, _ = offering(make_peer)
+    async with serving(peer) as server, scripting(server.url) as script:
+        listening = await script.listen()
+        id = await start(script, "ask")
+        first = await question_of(listening)
+        result = await script.begin("tasks/result", {"taskId": id})
+        await settled()
+        await script.reply(first, says("Ada"))
+        await result.head()
+        said: list[Any] = []
+        while "result" not in (message := await result.message()):
+            said.append(message["params"].get("status", message["method"]))
+            if "id" in message:
+                await script.reply(message, says("Lovelace"))
+        assert said == ["working", "input_required", "elicitation/create", "working", "completed"]
+        assert text_of(message["result"]) == "Ada Lovelace"
+
+
 @pytest.mark.requirement("T25-040", "C25-130")
 async def test_our_client_comes_back(make_peer: MakePeer) -> None:
     """Saved in one process, resumed in another, in which the question is asked that the first one died with."""

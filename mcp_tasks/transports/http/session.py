@@ -238,6 +238,10 @@ class HttpSession(Carrier):
         exchange = None if stream is None else stream.exchange
         return 0 if exchange is None else exchange.backlog
 
+    def began(self, related_to: RequestId) -> bool:
+        post = self._posts.get(related_to)
+        return post is not None and post.stream is not None
+
     def abandon(self, id: RequestId) -> bool:
         for message in self._waiting:
             if isinstance(message, Request) and message.id == id:
