@@ -6,11 +6,10 @@ specification, and it can send anything at all: other ids, other types, half a l
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeAlias, TypeVar
 
 import trio
 import trio.testing
@@ -19,48 +18,79 @@ from .._unset import JSON, UNSET, JSONObject, RequestId
 from ..dialects.base import Side
 from ..dialects.select import DIALECTS
 from ..errors import ConnectionClosed, RequestFailed
-from ..framing.lines import LineDecoder, Oversized
 from ..peer._wait import servants
 from ..peer.connection import Connection
 from ..peer.peer import Peer
 from ..transports.lines import LineTransport
 from ..transports.memory import MemoryPipe, MemoryReader
+from ._faults import Fault, FaultyStream
+from ._frames import Frame
+from ._http_server_wire import HttpServerWire
+from ._monitor import Monitor
+from ._patterns import NothingCame, differences
+from ._relayed import RelayedWire
+from ._wires import LineWire, Wire
 
 __all__ = ["Remote", "scripted"]
 
-_LINE_BYTES = 256 * 1024 * 1024
 _PATIENCE_SECONDS = 365 * 86_400.0  # so that a test on a mock clock in which everybody waits fails instead of hanging
+
+V = TypeVar("V")
+Answer: TypeAlias = "JSONObject | Callable[[JSONObject], JSONObject | None] | None"
 
 
 class Remote:
-    """The scripted side of a connection to the peer under test."""
+    """The scripted side of a connection to whatever is under test.
 
-    def __init__(self, send: MemoryPipe, receive: MemoryPipe, nursery: trio.Nursery) -> None:
+    Written for one connection; over HTTP that is one client or one server, however many exchanges it has.
+    """
+
+    def __init__(self, wire: Wire, nursery: trio.Nursery, *, patience: float = _PATIENCE_SECONDS) -> None:
         self.connection: Connection | None = None
-        """The tested peer's own end, to call its verbs; None until it is there."""
+        """The tested peer's own end, to call its verbs; None until it is there, or where it is not in this process."""
+        self.wire = wire
+        self.monitor: Monitor | None = None
+        """What looks on, where something does."""
         self.received: list[JSONObject] = []
         """Every message that has come, in order."""
         self.stamp: JSONObject | None = None
         """What each request says of the script in its ``_meta``, where a revision wants that; a test may change it."""
-        self._send = send
-        self._reading = receive
-        self._lines = LineDecoder(_LINE_BYTES)
+        self.patience = patience
+        """How many seconds something that is waited for may take to come."""
         self._unread: deque[JSONObject] = deque()
         self._answers: dict[RequestId, JSONObject] = {}
+        self._frames: dict[int, Frame] = {}
         self._arrived = trio.lowlevel.ParkingLot()
-        self._ended = False
+        self._ended: str | None = None
         self._next_id = 1
+        self._automatic: dict[str, tuple[Answer, float]] = {}
+        self._held: dict[str, list[JSONObject]] = {}
+        self._nursery = nursery
         nursery.start_soon(self._read)
+
+    @property
+    def url(self) -> str:
+        """Where a client finds the script, which is a server over HTTP. Raises AttributeError where it is none."""
+        if isinstance(self.wire, HttpServerWire):
+            return self.wire.url
+        raise AttributeError("this script is no server over HTTP")
+
+    @property
+    def command(self) -> list[str]:
+        """What a client has to start to talk to the script, which is a server over stdio."""
+        if isinstance(self.wire, RelayedWire):
+            return self.wire.command
+        raise AttributeError("this script is no server over stdio")
 
     # --- sending --------------------------------------------------------------------------------------------------
 
     async def send_raw(self, data: bytes) -> None:
         """Send bytes as they are; a line ends with a newline of yours."""
-        await self._send.send_all(data)
+        await self.wire.send_raw(data)
 
-    async def send(self, message: JSON) -> None:
-        """Send any JSON value as one line."""
-        await self.send_raw(json.dumps(message).encode() + b"\n")
+    async def send(self, message: JSON) -> Frame:
+        """Send any JSON value as a message."""
+        return await self.wire.send(message)
 
     async def notify(self, method: str, params: JSON = UNSET) -> None:
         """Send a notification."""
@@ -94,8 +124,8 @@ class Remote:
         await self.send({"jsonrpc": "2.0", "id": request["id"], "error": error})
 
     async def close(self) -> None:
-        """End our sending; the peer under test may go on."""
-        await self._send.aclose()
+        """End our sending; over a pipe, the peer under test may go on."""
+        await (self.wire.end_sending() if isinstance(self.wire, LineWire) else self.wire.aclose())
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
@@ -104,13 +134,12 @@ class Remote:
         await trio.testing.wait_all_tasks_blocked()
 
     async def response(self, id: RequestId) -> JSONObject:
-        """Wait for the response to a request, and return all of it. Raises `ConnectionClosed`."""
-        while id not in self._answers:
-            await self._arrival()
+        """Wait for the response to a request, and return all of it. Raises `ConnectionClosed`, `NothingCame`."""
+        await self.until(lambda: id in self._answers, f"a response to {id!r}")
         return self._answers.pop(id)
 
     async def answer(self, id: RequestId) -> JSONObject:
-        """Wait for the result of a request. Raises `RequestFailed` for an error, `ConnectionClosed`."""
+        """Wait for the result of a request. Raises `RequestFailed` for an error, `ConnectionClosed`, `NothingCame`."""
         response = await self.response(id)
         if "error" in response:
             error = response["error"]
@@ -121,45 +150,106 @@ class Remote:
         """Whether the response to a request has come."""
         return id in self._answers
 
-    async def expect(self, method: str) -> JSONObject:
-        """Wait for a request or notification of this method; earlier ones of others stay to be expected."""
-        while True:
-            for message in self._unread:
-                if message.get("method") == method:
-                    self._unread.remove(message)
-                    return message
-            await self._arrival()
+    async def expect(self, method: str, params: JSON = UNSET) -> JSONObject:
+        """Wait for a request or notification of this method; earlier ones of others stay to be expected.
+
+        With `params`, for one that has these among its own: objects are compared by the members given here, and a value
+        may be a type, or a function that says whether it will do. Raises `ConnectionClosed`, and `NothingCame`, which
+        says how what did come differs.
+        """
+        pattern = _message({"method": method}, params)
+        del pattern["jsonrpc"]
+
+        def matching() -> JSONObject | None:
+            return next((one for one in self._unread if not differences(pattern, one)), None)
+
+        found = await self.until(matching, f"a {method}", pattern)
+        assert found is not None
+        self._unread.remove(found)
+        return found
 
     def unread(self, method: str | None = None) -> list[JSONObject]:
         """The requests, notifications and stray errors that have come and were not expected yet."""
         return [message for message in self._unread if method is None or message.get("method") == method]
 
+    def frame_of(self, message: JSONObject) -> Frame:
+        """The frame that a received message came in: by which channel, with which headers. Raises KeyError."""
+        return self._frames[id(message)]
+
+    def on(self, method: str, answer: Answer, *, delay: float = 0.0) -> None:
+        """From now on answer requests of this method, and take notifications of it, without being told each time.
+
+        `answer` is the result, or a function from the message to the result; None drops them. The answer comes after
+        `delay` seconds of the test's clock. A `RequestFailed` that the function raises is answered as that error.
+        """
+        self._automatic[method] = answer, delay
+
+    @contextmanager
+    def holding(self, method: str) -> Iterator[list[JSONObject]]:
+        """Keep what comes of this method until the block is over; only then is it answered or can be expected."""
+        held = self._held.setdefault(method, [])
+        try:
+            yield held
+        finally:
+            del self._held[method]
+            for message in held:
+                self._take(message)
+
+    async def until(self, condition: Callable[[], V], what: str, pattern: JSONObject | None = None) -> V:
+        """Wait until a condition is true of what has come, and return what it is.
+
+        Raises `ConnectionClosed` where nothing more can come, and `NothingCame` where nothing has for `patience`.
+        """
+        while not (found := condition()):
+            if self._ended is not None:
+                raise ConnectionClosed(f"waiting for {what}: {self._ended}")
+            with trio.move_on_after(self.patience) as waited:
+                await self._arrived.park()
+            if waited.cancelled_caught:
+                raise NothingCame(what, pattern, list(self._unread))
+        return found
+
     async def ended(self) -> None:
         """Wait until the peer under test has closed its end."""
-        while not self._ended:
+        while self._ended is None:
             await self._arrived.park()
-
-    async def _arrival(self) -> None:
-        if self._ended:
-            raise ConnectionClosed("the peer under test has closed its end")
-        with trio.move_on_after(_PATIENCE_SECONDS) as waited:
-            await self._arrived.park()
-        if waited.cancelled_caught:
-            raise trio.TooSlowError("nothing has come for a year of the test's clock")
 
     async def _read(self) -> None:
-        while data := await self._reading.receive_some():
-            for line in self._lines.feed(data):
-                assert not isinstance(line, Oversized)
-                message = json.loads(line)
-                self.received.append(message)
-                if "method" not in message and message.get("id") is not None:
-                    self._answers[message["id"]] = message
-                else:
-                    self._unread.append(message)
+        try:
+            while True:
+                frame = await self.wire.receive()
+                if isinstance(frame.message, dict):
+                    self.received.append(frame.message)
+                    self._frames[id(frame.message)] = frame
+                    self._take(frame.message)
                 self._arrived.unpark_all()
-        self._ended = True
+        except ConnectionClosed as closed:
+            self._ended = str(closed)
+            self._arrived.unpark_all()
+
+    def _take(self, message: JSONObject) -> None:
+        method = message.get("method")
+        if "method" not in message and message.get("id") is not None:
+            self._answers[message["id"]] = message
+        elif method in self._held:
+            self._held[method].append(message)
+        elif method in self._automatic:
+            self._nursery.start_soon(self._behave, message, *self._automatic[method])
+        else:
+            self._unread.append(message)
         self._arrived.unpark_all()
+
+    async def _behave(self, request: JSONObject, answer: Answer, delay: float) -> None:
+        if delay:
+            await trio.sleep(delay)
+        try:
+            result = answer(request) if callable(answer) else answer
+            if result is not None and "id" in request:
+                await self.reply(request, result)
+        except RequestFailed as failed:
+            await self.refuse(request, failed.code, failed.message, failed.data)
+        except ConnectionClosed:
+            pass  # whoever asked has left
 
 
 def _message(members: JSONObject, params: JSON) -> JSONObject:
@@ -177,24 +267,27 @@ async def scripted(
     principal: str | None = None,
     identified: bool = True,
     tap: Callable[[bytes], list[bytes]] | None = None,
+    fault: Fault | None = None,
 ) -> AsyncIterator[Remote]:
     """Put `peer` to the test as `side`, with a script at the other end.
 
     The script shakes hands first, with these capabilities of its own (None: all that revision has), unless it is told
     not to; where there is no handshake it says them in each request, or when it is asked. `principal` is whom the peer
-    takes the script to be, and `identified` whether a server can tell by that one client from another. The connection
-    ends with the block, whose exception leaves as it is.
+    takes the script to be, and `identified` whether a server can tell by that one client from another. `tap` sees the
+    bytes of both directions, `fault` happens to those that the script sends. The connection ends with the block, whose
+    exception leaves as it is.
     """
     there, back = MemoryPipe(tap=tap), MemoryPipe(tap=tap)
     transport = LineTransport(back, MemoryReader(there), limits=peer.limits)
     async with servants() as nursery:
-        remote = Remote(there, back, nursery)
+        sending = there if fault is None else FaultyStream(there, fault)
+        remote = Remote(LineWire(side.other, sending, MemoryReader(back), nursery), nursery)
         if side is Side.SERVER:
             remote.connection = await nursery.start(_served, peer, transport, principal, identified)
             if DIALECTS[revision].stateless:
-                remote.stamp = _stamp(revision, capabilities)
+                remote.stamp = stamp_of(revision, capabilities)
             elif handshake:
-                await remote.request("initialize", _opening(revision, capabilities))
+                await remote.request("initialize", opening(revision, capabilities))
                 await remote.notify("notifications/initialized")
                 await remote.connection.wait_ready()
             yield remote
@@ -247,29 +340,40 @@ async def _quietly(connected: Callable[..., Any]) -> None:
 
 
 async def _shake(remote: Remote, revision: str, capabilities: JSONObject | None) -> None:
-    if DIALECTS[revision].stateless:
-        discovered = {
-            "resultType": "complete",
-            "supportedVersions": [revision],
-            "capabilities": ALL_STATELESS_SERVER_CAPABILITIES if capabilities is None else capabilities,
-            "ttlMs": 0,
-            "cacheScope": "private",
-            "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "script", "version": "0"}},
-        }
-        await remote.reply(await remote.expect("server/discover"), discovered)
-        return
-    opening = await remote.expect("initialize")
-    await remote.reply(
-        opening,
-        {
-            "protocolVersion": revision,
-            "capabilities": ALL_SERVER_CAPABILITIES if capabilities is None else capabilities,
-            "serverInfo": {"name": "script", "version": "0"},
-        },
-    )
+    method = "server/discover" if DIALECTS[revision].stateless else "initialize"
+    await remote.reply(await remote.expect(method), greeting(revision, capabilities))
 
 
-def _stamp(revision: str, capabilities: JSONObject | None) -> JSONObject:
+def greet(remote: Remote, revision: str, capabilities: JSONObject | None) -> None:
+    """Have a script that is a server answer the handshake of this revision, or the question what it speaks."""
+    method = "server/discover" if DIALECTS[revision].stateless else "initialize"
+    other = "initialize" if DIALECTS[revision].stateless else "server/discover"
+    remote.on(method, greeting(revision, capabilities))
+
+    def refuse(request: JSONObject) -> None:
+        raise RequestFailed(-32601, f"Method not found: {other}")
+
+    remote.on(other, refuse)
+
+
+def greeting(revision: str, capabilities: JSONObject | None) -> JSONObject:
+    """What a server answers to the handshake, or to the question what it speaks."""
+    info = {"name": "script", "version": "0"}
+    if not DIALECTS[revision].stateless:
+        announced = ALL_SERVER_CAPABILITIES if capabilities is None else capabilities
+        return {"protocolVersion": revision, "capabilities": announced, "serverInfo": info}
+    return {
+        "resultType": "complete",
+        "supportedVersions": [revision],
+        "capabilities": ALL_STATELESS_SERVER_CAPABILITIES if capabilities is None else capabilities,
+        "ttlMs": 0,
+        "cacheScope": "private",
+        "_meta": {"io.modelcontextprotocol/serverInfo": info},
+    }
+
+
+def stamp_of(revision: str, capabilities: JSONObject | None) -> JSONObject:
+    """What a client says of itself in each request where there is no handshake."""
     return {
         "io.modelcontextprotocol/protocolVersion": revision,
         "io.modelcontextprotocol/clientCapabilities": (
@@ -279,7 +383,8 @@ def _stamp(revision: str, capabilities: JSONObject | None) -> JSONObject:
     }
 
 
-def _opening(revision: str, capabilities: JSONObject | None) -> JSONObject:
+def opening(revision: str, capabilities: JSONObject | None) -> JSONObject:
+    """The params of ``initialize``."""
     return {
         "protocolVersion": revision,
         "capabilities": ALL_CLIENT_CAPABILITIES if capabilities is None else capabilities,

@@ -27,7 +27,7 @@ from mcp_tasks import (
     Unauthorized,
     open_http,
 )
-from mcp_tasks.testing import Remote
+from mcp_tasks.testing import LineWire, Remote, Side
 from mcp_tasks.transports.memory import MemoryPipe, MemoryReader
 
 MakePeer = Callable[..., Peer]
@@ -104,7 +104,7 @@ async def opening(peer: Peer, *, revision: str | None = None, origin: str | None
     transport = LineTransport(back, MemoryReader(there), limits=peer.limits)
     transport.origin = origin
     async with trio.open_nursery() as nursery:
-        found = Opening(Remote(there, back, nursery))
+        found = Opening(Remote(LineWire(Side.SERVER, there, MemoryReader(back), nursery), nursery))
         nursery.start_soon(_connect, peer, transport, revision, found)
         yield found
         found.over.set()
