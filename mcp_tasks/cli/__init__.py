@@ -7,7 +7,8 @@ Exit codes, which `Exit` names:
 
 ====  ================================================================================================
    0  all is well
-   1  the tool or the task ended in an error (``isError``, or a JSON-RPC error)
+   1  the tool or the task ended in an error (``isError``, or a JSON-RPC error); what was judged or replayed is not as
+      it has to be
    2  the command line is wrong, or names what does not exist
    3  the server cannot be started, has gone away, or broke the protocol
    4  it took longer than ``--timeout`` allows

@@ -20,11 +20,13 @@ from .demo import demo as run_demo
 from .display import open_display
 from .exits import Exit, Trouble
 from .following import load_saved
+from .judging import conformance
 from .running import Command, Interrupts, run_command
 from .serving import serve as run_server
 
 __all__ = ["app", "run"]
 
+_WITH_COMMAND = ("conformance",)
 _EPILOGUE = """\
 SERVER is a command line ("python server.py"), a URL ("https://example.org/mcp"), or a name from an mcpServers JSON \
 file. A command of several words may also stand at the end, after --.
@@ -42,6 +44,7 @@ app = App(
 )
 tasks = App(name="tasks", help="Look after the tasks of a server that keeps them (many end with the connection).")
 app.command(tasks)
+app.command(conformance)
 
 
 @Parameter(name="*")
@@ -293,10 +296,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _with_command(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the words after ``--`` put where SERVER belongs, as one."""
+    """The arguments with the words after ``--`` put where SERVER belongs, as one, or behind ``--command``."""
     if "--" not in arguments:
         return list(arguments)
     at = list(arguments).index("--")
     own, command = list(arguments[:at]), arguments[at + 1 :]
+    if own[:1] and own[0] in _WITH_COMMAND:
+        return [*own, "--command", shlex.join(command)]
     own.insert(2 if own[:1] == ["tasks"] else 1, shlex.join(command))
     return own

@@ -1,0 +1,208 @@
+"""Plays scenarios: each in a session of its own, with a bound on its time, and keeps what was found.
+
+Whatever goes wrong in a play stays in it. What a scenario wanted to judge and did not get to has failed, with the
+reason; only where the program cannot be brought there is it not applicable.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from mcp_tasks import MCPError
+from mcp_tasks.testing import NothingCame
+
+from .client_session import ClientSession
+from .ledger import Leg
+from .profile import Profile
+from .scenario import Broken, NotApplicable, Scenario
+from .server_session import ServerSession
+from .session import Session
+from .subjects import ClientSubject, ServerSubject
+from .verdicts import Finding, Play
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+__all__ = ["PATIENCE_SECONDS", "Unjudged", "eras_of", "play", "play_all"]
+
+PATIENCE_SECONDS = 10.0
+"""How long an answer may take."""
+_PLAY_SECONDS = 60.0
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
+
+
+class Unjudged(Exception):
+    """A scenario came to its end without judging what it says it judges: a fault of the suite's own."""
+
+
+@asynccontextmanager
+async def _session(
+    subject: ServerSubject | ClientSubject,
+    scenario: Scenario,
+    profile: Profile,
+    patience: float,
+    found: Play,
+    tokens: tuple[str, str] | None,
+) -> AsyncIterator[Session]:
+    """The session of one play. What happens in the block does not leave it."""
+    async with trio.open_nursery() as nursery:
+        session: Session
+        more = {"era": scenario.era, "transport": subject.transport, "profile": profile, "patience": patience}
+        if isinstance(subject, ServerSubject):
+            async with subject.open(nursery, token=None if tokens is None else tokens[0]) as served:
+                session = ServerSession(served.wire, nursery, declares=scenario.declares, **more)
+                session.another, session.tokens = served.another, tokens
+                found.frames = served.wire.frames
+                yield session
+                found.stderr = served.stderr()
+        else:
+            async with subject.open(nursery, scenario.errand, scenario.era) as served:
+                session = ClientSession(
+                    served.wire,
+                    nursery,
+                    errand=scenario.errand,
+                    declares=scenario.declares,
+                    **more,
+                )
+                session.finished = served.finished
+                found.frames = served.wire.frames
+                yield session
+                found.stderr = served.stderr()
+        nursery.cancel_scope.cancel()
+
+
+async def play(
+    subject: ServerSubject | ClientSubject,
+    scenario: Scenario,
+    profile: Profile,
+    *,
+    patience: float = PATIENCE_SECONDS,
+    number: int = 0,
+    tokens: tuple[str, str] | None = None,
+) -> Play:
+    """Play a scenario once. Raises `Unjudged`, and OSError if the program cannot be started.
+
+    With `tokens`, a server is talked to under the identity that the first stands for; the second is somebody else's.
+    """
+    found = Play(scenario.name, subject.transport, scenario.era, number)
+    missing = [ability for ability in scenario.needs if profile.find(ability) is None]
+    lacking = ""
+    if missing:
+        lacking = f"needs {', '.join(f'`{ability}`' for ability in missing)}"
+    elif scenario.principals and tokens is None:
+        lacking = "needs two identities: --auth"
+    if lacking:
+        found.findings = [Finding(id, None, lacking) for id in scenario.judges]
+        return found
+    began = trio.current_time()
+    unjudged: BaseException | None = None
+    async with _session(subject, scenario, profile, patience, found, tokens) as session:
+        kept: bool | None = None
+        why = ""
+        with trio.move_on_after(_PLAY_SECONDS) as limit:
+            try:
+                await session.open()  # type: ignore[attr-defined]
+                await scenario.play(session)
+                if isinstance(session, ClientSession):
+                    await session.finish()
+            except NotApplicable as reason:
+                why = str(reason)
+            except (Broken, NothingCame, MCPError) as trouble:
+                kept, why = False, f"could not be judged: {trouble}"
+                found.trouble = str(trouble)
+            else:
+                why = ""
+        if limit.cancelled_caught:
+            kept, why = False, f"could not be judged: the scenario took more than {_PLAY_SECONDS:g} seconds"
+            found.trouble = why
+        findings = session.judged()
+        judged = {finding.id for finding in findings}
+        left = [id for id in scenario.judges if id not in judged]
+        if left and not why:
+            unjudged = Unjudged(f"{scenario.name} judges {', '.join(left)} by its head, and did not")
+        found.findings = [*findings, *(Finding(id, kept, why) for id in left)]
+    found.seconds = trio.current_time() - began
+    _hide_secrets(found)
+    if unjudged is not None:
+        raise unjudged
+    return found
+
+
+def _hide_secrets(found: Play) -> None:
+    # What was said goes into reports, which are shown around; who we are does not.
+    for frame in found.frames:
+        if _SECRET_HEADERS & frame.headers.keys():
+            shown = {name: "[redacted]" if name in _SECRET_HEADERS else frame.headers[name] for name in frame.headers}
+            frame.headers = shown
+
+
+async def eras_of(
+    subject: ServerSubject, *, patience: float = PATIENCE_SECONDS, tokens: tuple[str, str] | None = None
+) -> list[str]:
+    """Which eras a server speaks: it is asked for each, by a connection of its own."""
+    eras = []
+    for era in ("2025-11-25", "2026-07-28"):
+
+        async def ask(session: Session) -> None:
+            pass
+
+        probe = Scenario("probe", ask, (), "server", era)
+        found = await play(subject, probe, Profile(), patience=patience, tokens=tokens)
+        if found.trouble is None and found.frames and _spoken(found, era):
+            eras.append(era)
+    return eras
+
+
+def _spoken(found: Play, era: str) -> bool:
+    for frame in found.frames:
+        if frame.result.get("protocolVersion") == era or era in (frame.result.get("supportedVersions") or ()):
+            return True
+    return False
+
+
+async def play_all(
+    subject: ServerSubject | ClientSubject,
+    scenarios: Iterable[Scenario],
+    profile: Profile,
+    *,
+    leg: Leg,
+    eras: Sequence[str],
+    repeat: int = 1,
+    jobs: int = 2,
+    patience: float = PATIENCE_SECONDS,
+    tell: Callable[[Play], None] = lambda play: None,
+    tokens: tuple[str, str] | None = None,
+) -> list[Play]:
+    """Play all scenarios of a leg that are of one of these eras and of the subject's transport, several side by side.
+
+    Returns the plays in the order of the scenarios, whoever was done first.
+    """
+    wanted = [
+        (scenario, number)
+        for scenario in scenarios
+        if scenario.leg == leg and scenario.era in eras and subject.transport in scenario.transports
+        for number in range(repeat)
+    ]
+    done: dict[int, Play] = {}
+    limiter = trio.CapacityLimiter(jobs)
+
+    async def one(place: int, scenario: Scenario, number: int) -> None:
+        async with limiter:
+            done[place] = await play(subject, scenario, profile, patience=patience, number=number, tokens=tokens)
+            tell(done[place])
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for place, (scenario, number) in enumerate(wanted):
+                nursery.start_soon(partial(one, place, scenario, number))
+    except ExceptionGroup as group:
+        failures = [error for error in group.exceptions if not isinstance(error, trio.Cancelled)]
+        if len(failures) == 1:
+            raise failures[0] from None
+        raise
+    return [done[place] for place in sorted(done)]
