@@ -26,7 +26,7 @@ FLOORS: list[set[str]] = [
     {"dialects"},
     {"peer"},
     {"transports"},
-    {"serve", "http", "bridge", "telemetry", "__main__", "cli", "testing"},
+    {"serve", "http", "bridge", "telemetry", "__main__", "cli", "testing", "recording"},
 ]
 FLOOR_OF = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from attrs import frozen
 from cyclopts import App, CycloptsError, Parameter
@@ -26,7 +26,7 @@ from .serving import serve as run_server
 
 __all__ = ["app", "run"]
 
-_WITH_COMMAND = ("conformance",)
+_WITH_COMMAND = ("record", "replay", "conformance")
 _EPILOGUE = """\
 SERVER is a command line ("python server.py"), a URL ("https://example.org/mcp"), or a name from an mcpServers JSON \
 file. A command of several words may also stand at the end, after --.
@@ -280,6 +280,127 @@ def bridge_(
     if stdio and http is not None:
         raise Trouble("bridge: over one of --stdio and --http HOST:PORT", Exit.USAGE)
     return serve_bridge(server, http=http, config=config, revision=revision, debug=debug)
+
+
+@app.command(name="record")
+def record_(
+    out: Path,
+    *,
+    command: str | None = None,
+    url: str | None = None,
+    listen: str = "127.0.0.1:0",
+    redact: list[str] | None = None,
+    keep_secrets: bool = False,
+    monitor: bool = False,
+    debug: bool = False,
+) -> int:
+    """Stand between a client and a server, and write a transcript of all that goes by.
+
+    Parameters
+    ----------
+    out
+        The file to write, as JSON lines.
+    command
+        The server's command line; it may stand at the end, after --. A client starts us in its place.
+    url
+        The server's URL; a client goes to --listen in its place.
+    listen
+        HOST:PORT to listen at; port 0 picks a free one, and stderr says which.
+    redact
+        A regular expression for what else to leave out; may be given several times.
+    keep_secrets
+        Leave out nothing else: by default secret headers, members with telling names, and tokens are.
+    monitor
+        Say on stderr, at the end, which requirements either side broke.
+    debug
+        Show tracebacks.
+    """
+    from . import recording
+
+    rules = recording.redaction(redact or (), keep_secrets)
+    return recording.record(out, command=command, url=url, listen=listen, rules=rules, monitor=monitor, debug=debug)
+
+
+@app.command(name="replay")
+def replay_(
+    file: Path,
+    server: str | None = None,
+    *,
+    as_: Annotated[Literal["server", "client"], Parameter(name="--as")] = "server",
+    command: str | None = None,
+    http: str | None = None,
+    config: Path | None = None,
+    patience: float = 10.0,
+    ignore: list[str] | None = None,
+    debug: bool = False,
+) -> int:
+    """Be one side of a transcript again, and see whether the other side does what it did; 1 if it does not.
+
+    Parameters
+    ----------
+    file
+        The transcript.
+    server
+        As a client: a command line, a URL, or a name from the configuration.
+    as_
+        Which side to be. A server is on standard input and output, unless --http says otherwise.
+    command
+        The server's command line; it may stand at the end, after --.
+    http
+        As a server: HOST:PORT to listen at; port 0 picks a free one, and stderr says which.
+    config
+        The mcpServers file to find names in; by default .mcp.json, mcp.json and $MCP_CONFIG.
+    patience
+        How many seconds to wait for what should come next.
+    ignore
+        The name of a member not to compare; may be given several times.
+    debug
+        Show tracebacks.
+    """
+    from . import recording
+
+    return recording.replay_file(
+        file,
+        side=as_,
+        server=command if server is None else server,
+        http=http,
+        config=config,
+        patience=patience,
+        ignore=ignore or (),
+        debug=debug,
+    )
+
+
+@app.command(name="shrink")
+def shrink_(
+    file: Path,
+    out: Path,
+    *,
+    violation: str | None = None,
+    test: str | None = None,
+    tries: int = 500,
+    debug: bool = False,
+) -> int:
+    """Make a transcript as short as it can be while it still shows a failure.
+
+    Parameters
+    ----------
+    file
+        The transcript.
+    out
+        Where to write the shorter one.
+    violation
+        The failure is that this requirement is broken in it, such as T25-064.
+    test
+        The failure is that this command, given the file as its last argument, does not end with 0.
+    tries
+        How often to try at most.
+    debug
+        Show tracebacks.
+    """
+    from . import recording
+
+    return recording.shrink_file(file, out, violation=violation, test=test, tries=tries, debug=debug)
 
 
 def run(arguments: Sequence[str]) -> int:
