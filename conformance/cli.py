@@ -38,6 +38,7 @@ __all__ = [
     "find_profile",
     "judge",
     "shipped_profiles",
+    "spoken",
     "suite_version",
 ]
 
@@ -123,9 +124,9 @@ async def judge(
     """
     rows, scenarios = load_ledger(), all_scenarios()
     choice = choose(scenarios, rows, orders.leg, orders.only)
-    spoken = [(subject, await _eras(subject, orders)) for subject in subjects]
+    pairs = [(subject, await spoken(subject, orders)) for subject in subjects]
     of = orders.repeat * sum(
-        one.era in eras and subject.transport in one.transports for subject, eras in spoken for one in choice.scenarios
+        one.era in eras and subject.transport in one.transports for subject, eras in pairs for one in choice.scenarios
     )
     plays: list[Play] = []
     done = 0
@@ -135,7 +136,7 @@ async def judge(
         done += 1
         tell(found, done, of)
 
-    for subject, eras in spoken:
+    for subject, eras in pairs:
         with _reaching(subject.transport):
             plays += await play_all(
                 subject,
@@ -152,7 +153,7 @@ async def judge(
     report = make_report(
         orders.name or called(plays, orders.leg).get("name") or orders.given,
         orders.leg,
-        sorted({era for _, eras in spoken for era in eras}),
+        sorted({era for _, eras in pairs for era in eras}),
         orders.profile.name,
         plays,
         rows,
@@ -164,7 +165,7 @@ async def judge(
     return report if orders.baseline is None else orders.baseline.applied(report)
 
 
-async def _eras(subject: ServerSubject | ClientSubject, orders: Orders) -> list[str]:
+async def spoken(subject: ServerSubject | ClientSubject, orders: Orders) -> list[str]:
     """The revisions to judge a program in. Raises `Unreachable` if there are none."""
     with _reaching(subject.transport):
         if isinstance(subject, ServerSubject):
@@ -259,7 +260,7 @@ def suite_version() -> str:
 
 async def draft_profile(subject: ServerSubject, *, probe: bool, patience: float = PATIENCE_SECONDS) -> str:
     """A draft of a profile of a server, as TOML. Raises `Unreachable`."""
-    eras = await _eras(subject, Orders(leg="server", given="server", patience=patience))
+    eras = await spoken(subject, Orders(leg="server", given="server", patience=patience))
     with _reaching(subject.transport):
         return to_toml(await draft(subject, eras, probe=probe, patience=patience))
 

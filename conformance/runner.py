@@ -6,6 +6,7 @@ reason; only where the program cannot be brought there is it not applicable.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -29,6 +30,8 @@ if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
 __all__ = ["PATIENCE_SECONDS", "Unjudged", "eras_of", "play", "play_all"]
+
+logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 10.0
 """How long an answer may take."""
@@ -115,6 +118,11 @@ async def play(
             except (Broken, NothingCame, MCPError) as trouble:
                 kept, why = False, f"could not be judged: {trouble}"
                 found.trouble = str(trouble)
+            except (AttributeError, KeyError, TypeError, ValueError, IndexError) as fault:
+                # What came was so odd that the scenario stumbled. Who is to blame for that is not clear.
+                why = f"could not be judged: the scenario stumbled: {type(fault).__name__}: {fault}"
+                found.trouble = why
+                logger.warning("%s stumbled", scenario.name, exc_info=fault)
             else:
                 why = ""
         if limit.cancelled_caught:

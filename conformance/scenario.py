@@ -54,8 +54,6 @@ class Errand:
     half a second after it was made, if there is no answer by then."""
     listen: bool = False
     """Whether it should listen for the changes of the task (2026-07-28)."""
-    resume: bool = False
-    """Whether it should leave the task, connect anew, and take it up again."""
     calls: int = 1
     """How many such calls it makes at once; it then prints a list of their results."""
 

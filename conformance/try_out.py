@@ -42,13 +42,19 @@ def main() -> int:
     patterns = tuple(options.patterns)
     legs: list[Leg] = [options.leg] if options.leg else ["server", "client"]
     if options.mutants:
+        noticed: Counter[tuple[str, bool]] = Counter()
         for mutant in all_mutants():
             for leg in fates_of(mutant, rows):
                 if leg in legs and (not patterns or mutant.id.startswith(patterns)):
                     clock = MockClock(autojump_threshold=0) if mutant.transport == "stdio" else None
                     kill = trio.run(hunt, mutant, leg, rows[mutant.id], scenarios, clock=clock)
                     bad += kill.by is None
+                    noticed[rows[mutant.id].level.split()[0], kill.by is not None] += 1
                     print(f"{mutant.id} {leg}: {kill.by or 'SURVIVES'} {mutant.note} {' '.join(kill.others)}")
+        for level in ("MUST", "SHOULD", "MAY"):
+            if total := noticed[level, True] + noticed[level, False]:
+                share = 100 * noticed[level, True] / total
+                print(f"{level}: {noticed[level, True]} of {total} mutants noticed, {share:.4g} %")
         return 1 if bad else 0
     chosen = [
         one

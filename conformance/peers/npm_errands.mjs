@@ -74,7 +74,7 @@ const plain = ({ content, isError = false }) => ({ text: content?.find(({ type }
 function wantsTask(client, tools) {
   if (!client.getServerCapabilities()?.tasks?.requests?.tools?.call) return false;
   const support = tools.find(({ name }) => name === errand.tool)?.execution?.taskSupport;
-  return support === "required" || (support === "optional" && Boolean(errand.task || errand.resume));
+  return support === "required" || (support === "optional" && Boolean(errand.task));
 }
 
 async function listTasks(tasks) {

@@ -138,7 +138,7 @@ def wants_task(session: ClientSession, tools: list[types.Tool], errand: Json) ->
     support = next(
         (tool.execution.taskSupport for tool in tools if tool.name == errand["tool"] and tool.execution), None
     )
-    return support == "required" or (support == "optional" and bool(errand.get("task") or errand.get("resume")))
+    return support == "required" or (support == "optional" and bool(errand.get("task")))
 
 
 def plain(result: types.CallToolResult) -> Json:

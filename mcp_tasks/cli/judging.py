@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import trio
 from attrs import frozen
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -197,6 +198,89 @@ def profile_(
         return Exit.OK
 
     return run_command(main, open_display(json=False), debug=debug)
+
+
+@conformance.command(name="walk")
+def walk_(
+    server: str | None = None,
+    *,
+    url: str | None = None,
+    command: str | None = None,
+    config: Path | None = None,
+    profile: str | None = None,
+    revision: Literal["2025-11-25", "2026-07-28"] = "2025-11-25",
+    walks: int = 50,
+    steps: int = 15,
+    seed: int | None = None,
+    ignore: list[str] | None = None,
+    transcript: Path | None = None,
+    patience: float = 10.0,
+) -> int:
+    """Do task operations on a server in any order, and compare what comes of them with a model; 1 if it differs.
+
+    The shortest walk that shows a difference is looked for, and told with all that was said.
+
+    Parameters
+    ----------
+    server
+        A command line, a URL, or a name from the configuration.
+    url
+        Its URL.
+    command
+        Its command line; it may stand at the end, after --. Each walk starts it anew.
+    config
+        The mcpServers file to find names in; by default .mcp.json, mcp.json and $MCP_CONFIG.
+    profile
+        A TOML file that says which tools show what, or the name of one that comes along.
+    revision
+        The revision to speak.
+    walks
+        How many walks to try.
+    steps
+        How many steps they have at most.
+    seed
+        A number that makes them the same each time.
+    ignore
+        A requirement that is known to be broken; may be given several times.
+    transcript
+        Where to write what was said on that walk, for `mcp-tasks replay`.
+    patience
+        How many seconds an answer may take.
+    """
+    from conformance.cli import Orders, Unreachable, find_profile, spoken
+    from conformance.profile import ProfileError
+    from conformance.walk import explain, walk
+
+    subject = _server_subjects(server, url, command, config)[0]
+    try:
+        known = find_profile(profile)
+    except (ProfileError, OSError) as error:
+        raise Trouble(str(error), Exit.USAGE) from None
+    with _told():
+        orders = Orders(leg="server", given="", revision=revision, patience=patience)
+        try:
+            trio.run(spoken, subject, orders)
+        except Unreachable as error:
+            raise Trouble(str(error), Exit.SERVER) from None
+        found = walk(
+            subject,
+            known,
+            era=revision,
+            walks=walks,
+            steps=steps,
+            seed=seed,
+            patience=patience,
+            ignore=ignore or (),
+        )
+    if found is None:
+        print(f"{walks} walks, and everything was as it should be")
+        return Exit.OK
+    print(explain(found))
+    if transcript is not None:
+        from ..recording import Transcript
+
+        transcript.write_text(Transcript(list(found.frames), subject.transport).text(), encoding="utf-8")
+    return Exit.FAILED
 
 
 @conformance.command(name="page")

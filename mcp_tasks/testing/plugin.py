@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from ..peer.peer import Peer
     from . import Monitor, Remote
 
-__all__ = ["mcp_client", "mcp_monitor", "mcp_peer", "mcp_server"]
+__all__ = ["Opened", "mcp_client", "mcp_monitor", "mcp_peer", "mcp_server"]
 
 Opened = Callable[..., "AbstractAsyncContextManager[Remote]"]
+"""The type of the fixtures: called with what to talk to, they open a watched script."""
 
 
 class _Watch:

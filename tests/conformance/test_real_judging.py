@@ -42,6 +42,24 @@ for line in sys.stdin:
     print(json.dumps(answer), flush=True)
 """
 """A server that announces what there is not."""
+CALLS_THEM_COMPLETED = """
+import subprocess, sys, threading
+server = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+def up():
+    for line in sys.stdin.buffer:
+        server.stdin.write(line)
+        server.stdin.flush()
+    server.stdin.close()
+
+threading.Thread(target=up, daemon=True).start()
+for line in server.stdout:
+    if b'"task":{' in line:
+        line = line.replace(b'"status":"working"', b'"status":"completed"')
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+"""
+"""Stands before a server, whose new tasks it calls completed."""
 BROKEN_IN = "T25-005"
 ONE = next(one.name for one in all_scenarios() if one.leg == "server" and "C25-056" in one.judges)
 """A scenario that takes no time; the monitor judges T25-005 in it, as in any other."""
@@ -271,3 +289,31 @@ def test_a_draft_is_toml_whatever_the_tools_are_called() -> None:
     profile = parse_profile(text)
     assert profile.abilities["quick"].tool == nasty.replace("\ud800", "?")
     assert list(profile.abilities["quick"].arguments.values()) == ["hello"]
+
+
+# --- the random walk --------------------------------------------------------------------------------------------------
+
+
+def test_a_walk_with_a_healthy_server() -> None:
+    done = run("walk", "--profile", "mcp-tasks-server", "--walks", "3", "--steps", "4", "--", *HEALTHY)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "3 walks, and everything was as it should be\n"
+
+
+def test_a_walk_with_one_that_is_not(tmp_path: Path) -> None:
+    """It calls every task completed when it is made."""
+    broken = tmp_path / "broken.py"
+    broken.write_text(CALLS_THEM_COMPLETED)
+    out = tmp_path / "walk.jsonl"
+    arguments = ["--profile", "mcp-tasks-server", "--walks", "5", "--seed", "1", "--transcript", str(out)]
+    done = run("walk", *arguments, "--", *[sys.executable, str(broken), *HEALTHY])
+    assert done.returncode == 1, done.stderr
+    assert "T25-061: a new task is working" in done.stdout
+    assert out.read_text().startswith('{"transcript":1')
+
+
+@pytest.mark.parametrize("command", [["/no/such/program"], ["true"]])
+def test_a_walk_with_nobody(command: list[str]) -> None:
+    done = run("walk", "--", *command)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
