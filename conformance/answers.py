@@ -7,10 +7,10 @@ from typing import Any
 __all__ = ["answer_to", "fill"]
 
 
-def answer_to(method: str, params: dict[str, Any]) -> dict[str, Any]:
+def answer_to(method: Any, params: Any) -> dict[str, Any]:
     """The result of a request that a server makes of its client."""
     if method == "elicitation/create":
-        schema = params.get("requestedSchema")
+        schema = params.get("requestedSchema") if isinstance(params, dict) else None
         if not isinstance(schema, dict):
             return {"action": "accept"}
         return {"action": "accept", "content": fill(schema)}
@@ -22,7 +22,9 @@ def answer_to(method: str, params: dict[str, Any]) -> dict[str, Any]:
 
 def fill(schema: dict[str, Any]) -> dict[str, Any]:
     """Content that a form of this schema takes."""
-    return {name: _value(part) for name, part in (schema.get("properties") or {}).items() if isinstance(part, dict)}
+    parts = schema.get("properties")
+    found = parts.items() if isinstance(parts, dict) else ()
+    return {name: _value(part) for name, part in found if isinstance(part, dict)}
 
 
 def _value(schema: dict[str, Any]) -> Any:

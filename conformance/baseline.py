@@ -128,7 +128,11 @@ def _entry(key: str, value: Any, rows: Mapping[str, Row], source: str) -> Entry:
 
 def load_baseline(path: Path, rows: Mapping[str, Row]) -> Baseline:
     """A baseline from a file. Raises `BaselineError`, OSError."""
-    return parse_baseline(path.read_text(encoding="utf-8"), rows, str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BaselineError(f"{path}: not UTF-8: {error.reason}") from None
+    return parse_baseline(text, rows, str(path))
 
 
 def write_baseline(report: Report, old: Baseline | None = None) -> str:

@@ -20,7 +20,7 @@ from .drafting import draft, to_toml
 from .ledger import ERAS, Leg, Row, load_ledger
 from .profile import Profile, ProfileError, load_profile, parse_profile
 from .report import Report, called, make_report
-from .runner import PATIENCE_SECONDS, eras_of, play, play_all
+from .runner import PATIENCE_SECONDS, play, play_all, probe
 from .scenario import Broken, Scenario, all_scenarios
 from .session import Session
 from .subjects import ClientSubject, ServerSubject
@@ -107,7 +107,7 @@ def choose(scenarios: Sequence[Scenario], rows: dict[str, Row], leg: Leg, only: 
             found = [one for one in of_leg if one.name.startswith(pattern)]
             # Whatever is seen in those is worth telling.
             everything, known = True, bool(found)
-        if not known:
+        if not known or not pattern:
             raise UnknownPattern(f"{pattern}: no scenario and no requirement of a {leg} begins so")
         chosen += found
     return Choice([one for one in of_leg if one in chosen], () if everything else tuple(wanted))
@@ -128,6 +128,8 @@ async def judge(
     of = orders.repeat * sum(
         one.era in eras and subject.transport in one.transports for subject, eras in pairs for one in choice.scenarios
     )
+    if not of:
+        raise UnknownPattern("there is nothing to play: no scenario of that choice is of this transport and revision")
     plays: list[Play] = []
     done = 0
 
@@ -169,11 +171,12 @@ async def spoken(subject: ServerSubject | ClientSubject, orders: Orders) -> list
     """The revisions to judge a program in. Raises `Unreachable` if there are none."""
     with _reaching(subject.transport):
         if isinstance(subject, ServerSubject):
-            eras = await eras_of(subject, patience=orders.patience, tokens=orders.tokens)
-            if orders.revision is not None:
-                eras = [era for era in eras if era == orders.revision]
+            asked = REVISIONS if orders.revision is None else (orders.revision,)
+            probes = [await probe(subject, era, patience=orders.patience, tokens=orders.tokens) for era in asked]
+            eras = [found.era for found in probes if found.trouble is None]
             if not eras:
-                raise Unreachable(await _server_trouble(subject, orders))
+                said = [_with_stderr(f"{found.era}: {found.trouble}", found) for found in probes]
+                raise Unreachable(f"the server speaks no revision that can be judged. {'; '.join(said)}")
             return eras
         eras, troubles = [], []
         for era in REVISIONS if orders.revision is None else (orders.revision,):
@@ -195,25 +198,6 @@ def _errand(era: str) -> Scenario:
         await session.answer_call(call)  # type: ignore[attr-defined]
 
     return Scenario("probe", opened, (), "client", era)
-
-
-async def _server_trouble(subject: ServerSubject, orders: Orders) -> str:
-    """Why a server is nothing to judge, in its own words where it has some."""
-    said = []
-    for era in REVISIONS if orders.revision is None else (orders.revision,):
-
-        async def ask(session: Session) -> None:
-            await trio.lowlevel.checkpoint()
-
-        found = await play(
-            subject,
-            Scenario("probe", ask, (), "server", era),
-            Profile(),
-            patience=orders.patience,
-            tokens=orders.tokens,
-        )
-        said.append(_with_stderr(f"{era}: {found.trouble or 'it speaks another revision'}", found))
-    return f"the server speaks no revision that can be judged. {'; '.join(said)}"
 
 
 def _with_stderr(trouble: str, found: Play) -> str:

@@ -15,7 +15,7 @@ import trio
 from attrs import define, field
 
 from mcp_tasks import UNSET, ConnectionClosed, RequestFailed
-from mcp_tasks.testing import Frame, HttpServerWire, NothingCame, Wire
+from mcp_tasks.testing import Frame, HttpServerWire, LineWire, NothingCame, RelayedWire, Wire
 
 from .scenario import Broken, Errand, NotApplicable
 from .session import RELATED, TASKS, Session
@@ -32,6 +32,10 @@ SERVER_2026: Mapping[str, Any] = {"tools": {"listChanged": True}, "extensions": 
 """The same of 2026-07-28."""
 _STATELESS = "2026-07-28"
 _FAREWELL_SECONDS = 1.0
+_HANGING_UP_SECONDS = 2.0
+"""How long the end of a pipe may take to be seen once its client has ended."""
+_LAST_WORDS_SECONDS = 0.1
+"""The same where it is not to be seen: what was said last is in our buffers by then, and only has to be read."""
 _SERVER_INFO = {"_meta": {"io.modelcontextprotocol/serverInfo": JUDGE}}
 _OTHER_TOOLS: Mapping[str, Any] = {  # of 2025-11-25: what they say of being a task
     "forbidden": {"execution": {"taskSupport": "forbidden"}},
@@ -111,9 +115,37 @@ class ClientSession(Session):
     # --- opening --------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Wait until the client has come, and is one of this era. Raises `NotApplicable`, `Broken`."""
+        """Wait until the client has come, and is one of this era. Raises `NotApplicable`, `Broken`.
+
+        Once it has ended, nobody waits for it any longer: whatever is waited for then raises as for a connection that
+        has ended.
+        """
+        self._nursery.start_soon(self._see_the_end)
         if self.era != _STATELESS:
             await self.come("notifications/initialized")
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has ended, or has closed its connection: nothing more comes from it."""
+        return self._ended is not None
+
+    async def _see_the_end(self) -> None:
+        if self.finished is None:
+            return
+        await self.finished()
+        wire = self.wire
+        seen = isinstance(wire, LineWire) or (isinstance(wire, RelayedWire) and wire.starts > 0)
+        with trio.move_on_after(_HANGING_UP_SECONDS if seen else _LAST_WORDS_SECONDS):
+            while not (self.gone or self._hung_up()):
+                await self._arrived.park()
+        if self._ended is None:
+            self._ended = "the client has ended"
+        self.wake()
+
+    def _hung_up(self) -> bool:
+        # A client that starts its server anew has hung up before, so only the last that was seen of it counts.
+        theirs = self.sent()
+        return isinstance(self.wire, RelayedWire) and bool(theirs) and theirs[-1].event == "closed"
 
     def complete(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """A result as this era has it."""
@@ -123,10 +155,11 @@ class ClientSession(Session):
 
     def _initialize(self, request: dict[str, Any]) -> dict[str, Any] | None:
         if self.era == _STATELESS:
-            unsupported = {"supported": [_STATELESS], "requested": (request.get("params") or {}).get("protocolVersion")}
+            requested = self.frame_of(request).params.get("protocolVersion")
+            unsupported = {"supported": [_STATELESS], "requested": requested}
             raise RequestFailed(-32022, "this server speaks 2026-07-28", unsupported)
-        params = request.get("params") or {}
-        self.capabilities = params.get("capabilities") or {}
+        announced = self.frame_of(request).params.get("capabilities")
+        self.capabilities = announced if isinstance(announced, dict) else {}
         return {"protocolVersion": self.era, "capabilities": self.declares, "serverInfo": JUDGE}
 
     def _discover(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -191,8 +224,9 @@ class ClientSession(Session):
         """Whether a call may be answered with a task."""
         if self.era != _STATELESS:
             return "task" in call.params
-        declared = call.meta.get("io.modelcontextprotocol/clientCapabilities") or {}
-        return TASKS in (declared.get("extensions") or {})
+        declared = call.meta.get("io.modelcontextprotocol/clientCapabilities")
+        extensions = declared.get("extensions") if isinstance(declared, dict) else None
+        return isinstance(extensions, dict) and TASKS in extensions
 
     def worded(self, task: OurTask, *, created: bool = False) -> dict[str, Any]:
         """A task as this era words it: as it is made, or as ``tasks/get`` shows it."""
@@ -238,7 +272,7 @@ class ClientSession(Session):
                     await self.reply(request, {**(task.result or tool_result("done")), **meta})
 
     def _task(self, request: dict[str, Any]) -> OurTask:
-        task = self.tasks.get(str((request.get("params") or {}).get("taskId")))
+        task = self.tasks.get(str(self.frame_of(request).params.get("taskId")))
         if task is None:
             raise RequestFailed(-32602, "There is no such task")
         return task
@@ -251,8 +285,8 @@ class ClientSession(Session):
     def _update(self, request: dict[str, Any]) -> dict[str, Any]:
         task = self._task(request)
         task.updates.append(self.frame_of(request))
-        answers = (request.get("params") or {}).get("inputResponses") or {}
-        for key in answers:
+        answers = self.frame_of(request).params.get("inputResponses")
+        for key in answers if isinstance(answers, dict) else ():
             task.questions.pop(key, None)
         if task.status == "input_required" and not task.questions:
             task.move("working")
@@ -296,7 +330,8 @@ class ClientSession(Session):
         """Tell whoever listens for a task how it is."""
         for frame in self.listens:
             wanted = frame.params.get("notifications")
-            if isinstance(wanted, dict) and task.id in (wanted.get("taskIds") or ()):
+            ids = wanted.get("taskIds") if isinstance(wanted, dict) else None
+            if isinstance(ids, list) and task.id in ids:
                 told = self.worded(task)
                 del told["resultType"]
                 await self._tell(frame, "notifications/tasks", told)
@@ -310,31 +345,13 @@ class ClientSession(Session):
             pass  # they no longer listen
 
     async def until_or_end(self, condition: Callable[[], Any], what: str) -> Any:
-        """Wait until a condition is true, or the client has ended; returns what the condition then is.
-
-        Raises `Broken` if neither happens.
-        """
-        trouble: NothingCame | None = None
-        async with trio.open_nursery() as nursery:
-
-            async def ended() -> None:
-                if self.finished is not None:
-                    await self.finished()
-                    await trio.sleep(0.05)  # for what it said last
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(ended)
-            try:
+        """Wait until a condition is true, the client has ended, or our patience has; returns what it then is."""
+        try:
+            with trio.move_on_after(self.patience):  # whatever else comes meanwhile
                 await self.until(condition, what)
-            except ConnectionClosed:
-                pass
-            except NothingCame as nothing:
-                trouble = nothing
-            nursery.cancel_scope.cancel()
-        found = condition()
-        if trouble is not None and not found:
-            raise Broken(f"neither {what} came within {self.patience:g} seconds, nor did the client end")
-        return found
+        except (ConnectionClosed, NothingCame):
+            pass
+        return condition()
 
     def sent(self, *methods: str) -> list[Frame]:
         """All that the client has said by now, in order; of these methods, where some are named."""

@@ -24,7 +24,6 @@ __all__ = ["Host"]
 
 _ASKING = ("sampling/createMessage", "elicitation/create")
 _NEXT_SECONDS = 3.0
-_LAST_WORDS_SECONDS = 0.1  # after the end of a client, in which what it said last arrives
 
 
 class Host:
@@ -46,8 +45,6 @@ class Host:
         """What the next pages of ``tasks/list`` are to be asked for by."""
         self.trigger: Frame | None = None
         """The call that has a server ask us."""
-        self.over = False
-        """Whether the program is done with what it was asked for."""
         self._number = 0
         s.on("tasks/get", self._get)
         s.on("tasks/cancel", self._cancel)
@@ -63,6 +60,13 @@ class Host:
     def client(self) -> bool:
         """Whether the requestor is a client."""
         return isinstance(self.s, ClientSession)
+
+    @property
+    def over(self) -> bool:
+        """Whether the program is done with what it was asked for."""
+        if isinstance(self.s, ClientSession):
+            return self.s.gone
+        return self.trigger is not None and self.s.has_come(self.trigger)
 
     # --- bringing it there ----------------------------------------------------------------------------------------
 
@@ -85,32 +89,11 @@ class Host:
         """Whether something becomes true, before the program is done and within these seconds, or our patience."""
         s = self.s
         with trio.move_on_after(s.patience if seconds is None else seconds):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch)
-                try:
-                    await s.until(lambda: condition() or self.over, "what it should do")
-                except (NothingCame, ConnectionClosed):
-                    pass
-                nursery.cancel_scope.cancel()
-        return bool(condition())
-
-    async def _watch(self) -> None:
-        s = self.s
-        if isinstance(s, ClientSession):
-            if s.finished is None:
-                return
-            await s.finished()
-            await trio.sleep(_LAST_WORDS_SECONDS)
-        elif self.trigger is not None:
-            trigger = self.trigger
             try:
-                await s.until(lambda: s.has_come(trigger), "the answer to the call")
+                await s.until(lambda: condition() or self.over, "what it should do")
             except (NothingCame, ConnectionClosed):
-                return
-        else:
-            return
-        self.over = True
-        s.wake()
+                pass
+        return bool(condition())
 
     async def end(self, task: OurTask | None = None) -> Any:
         """Complete a task, if there is one, and see the program through; returns what a client printed."""
@@ -199,7 +182,7 @@ class Host:
         self.s.wake()
 
     def _task(self, request: dict[str, Any]) -> OurTask:
-        task = self.tasks.get(str((request.get("params") or {}).get("taskId")))
+        task = self.tasks.get(str(self.s.frame_of(request).params.get("taskId")))
         if task is None:
             raise RequestFailed(-32602, "There is no such task")
         return task

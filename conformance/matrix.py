@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -124,9 +125,15 @@ def main() -> int:
     scenarios = [one for one in all_scenarios() if not options.only or one.name.startswith(tuple(options.only))]
     how = Options(("stdio",) if options.quick else ("stdio", "http"), options.jobs, options.patience)
     made: list[Report] = []
+    broken: list[str] = []
     for peer in chosen:
         for leg in legs:
-            report = trio.run(partial(run_peer, peer, leg, scenarios, how))
+            try:
+                report = trio.run(partial(run_peer, peer, leg, scenarios, how))
+            except Exception:  # it cannot be started, or a scenario is at fault: the others are played all the same
+                traceback.print_exc()
+                broken.append(f"{peer.name} ({leg})")
+                continue
             if report is not None:
                 made.append(report)
                 _summary(report)
@@ -134,7 +141,9 @@ def main() -> int:
                     write_report(_kept(sdks, peer.name, leg), report)
     if not partly:
         made = _write(sdks, peers)
-    return _judge(made, whole=not partly, frames=options.frames)
+    for name in broken:
+        print(f"not played to the end: {name}")
+    return max(_judge(made, whole=not partly, frames=options.frames), int(bool(broken)))
 
 
 def _write(sdks: ModuleType, peers: Sequence[PeerProgram]) -> list[Report]:

@@ -114,4 +114,8 @@ def parse_profile(text: str, source: str = "profile") -> Profile:
 
 def load_profile(path: Path) -> Profile:
     """A profile from a file. Raises `ProfileError`, OSError."""
-    return parse_profile(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ProfileError(f"{path}: not UTF-8: {error.reason}") from None
+    return parse_profile(text, str(path))

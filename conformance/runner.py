@@ -21,6 +21,7 @@ from .client_session import ClientSession
 from .ledger import Leg
 from .profile import Profile
 from .scenario import Broken, NotApplicable, Scenario
+from .secrets import hide
 from .server_session import ServerSession
 from .session import Session
 from .subjects import ClientSubject, ServerSubject
@@ -29,14 +30,14 @@ from .verdicts import Finding, Play
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
-__all__ = ["PATIENCE_SECONDS", "Unjudged", "eras_of", "play", "play_all"]
+__all__ = ["PATIENCE_SECONDS", "Unjudged", "eras_of", "play", "play_all", "probe"]
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 10.0
 """How long an answer may take."""
-_PLAY_SECONDS = 60.0
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
+_PLAY_PATIENCES = 6
+"""How long a play may take, as so many times the patience with one answer."""
 
 
 class Unjudged(Exception):
@@ -103,11 +104,34 @@ async def play(
         found.findings = [Finding(id, None, lacking) for id in scenario.judges]
         return found
     began = trio.current_time()
+    try:
+        await _play(subject, scenario, profile, patience, found, tokens)
+    except (Unjudged, OSError):
+        raise
+    except Exception as fault:
+        if lost := _os_error(fault):
+            raise lost from None
+        # Beside the scenario somebody stumbled over what came; the rows that are still open go with it.
+        _stumbled(found, scenario, fault)
+    found.seconds = trio.current_time() - began
+    hide(found, subject.secrets(tokens) if isinstance(subject, ServerSubject) else ())
+    return found
+
+
+async def _play(
+    subject: ServerSubject | ClientSubject,
+    scenario: Scenario,
+    profile: Profile,
+    patience: float,
+    found: Play,
+    tokens: tuple[str, str] | None,
+) -> None:
     unjudged: BaseException | None = None
     async with _session(subject, scenario, profile, patience, found, tokens) as session:
         kept: bool | None = None
         why = ""
-        with trio.move_on_after(_PLAY_SECONDS) as limit:
+        seconds = _PLAY_PATIENCES * patience
+        with trio.move_on_after(seconds) as limit:
             try:
                 await session.open()  # type: ignore[attr-defined]
                 await scenario.play(session)
@@ -118,15 +142,15 @@ async def play(
             except (Broken, NothingCame, MCPError) as trouble:
                 kept, why = False, f"could not be judged: {trouble}"
                 found.trouble = str(trouble)
-            except (AttributeError, KeyError, TypeError, ValueError, IndexError) as fault:
-                # What came was so odd that the scenario stumbled. Who is to blame for that is not clear.
-                why = f"could not be judged: the scenario stumbled: {type(fault).__name__}: {fault}"
+            except Exception as fault:
+                # What came was so odd that the scenario stumbled over it; a program that keeps to the schema is not.
+                kept, why = False, _worded(fault)
                 found.trouble = why
                 logger.warning("%s stumbled", scenario.name, exc_info=fault)
             else:
                 why = ""
         if limit.cancelled_caught:
-            kept, why = False, f"could not be judged: the scenario took more than {_PLAY_SECONDS:g} seconds"
+            kept, why = False, f"could not be judged: the scenario took more than {seconds:g} seconds"
             found.trouble = why
         findings = session.judged()
         judged = {finding.id for finding in findings}
@@ -134,41 +158,56 @@ async def play(
         if left and not why:
             unjudged = Unjudged(f"{scenario.name} judges {', '.join(left)} by its head, and did not")
         found.findings = [*findings, *(Finding(id, kept, why) for id in left)]
-    found.seconds = trio.current_time() - began
-    _hide_secrets(found)
     if unjudged is not None:
         raise unjudged
+
+
+def _worded(fault: Exception) -> str:
+    return f"could not be judged: the suite stumbled over what came: {type(fault).__name__}: {fault}"
+
+
+def _stumbled(found: Play, scenario: Scenario, fault: Exception) -> None:
+    while isinstance(fault, ExceptionGroup):
+        fault = fault.exceptions[0]
+    logger.warning("%s stumbled", scenario.name, exc_info=fault)
+    found.trouble = _worded(fault)
+    judged = {finding.id for finding in found.findings}
+    found.findings += [Finding(id, False, found.trouble) for id in scenario.judges if id not in judged]
+
+
+def _os_error(fault: BaseException) -> OSError | None:
+    """The error that kept a program from being started, out of however many nurseries."""
+    while isinstance(fault, ExceptionGroup) and len(fault.exceptions) == 1:
+        fault = fault.exceptions[0]
+    return fault if isinstance(fault, OSError) else None
+
+
+async def probe(
+    subject: ServerSubject, era: str, *, patience: float = PATIENCE_SECONDS, tokens: tuple[str, str] | None = None
+) -> Play:
+    """Open a session of an era and do nothing; the trouble says why it was none."""
+
+    async def ask(session: Session) -> None:
+        await trio.lowlevel.checkpoint()
+
+    found = await play(subject, Scenario("probe", ask, (), "server", era), Profile(), patience=patience, tokens=tokens)
+    if found.trouble is None and not _spoken(found, era):
+        found.trouble = "it speaks another revision"
     return found
-
-
-def _hide_secrets(found: Play) -> None:
-    # What was said goes into reports, which are shown around; who we are does not.
-    for frame in found.frames:
-        if _SECRET_HEADERS & frame.headers.keys():
-            shown = {name: "[redacted]" if name in _SECRET_HEADERS else frame.headers[name] for name in frame.headers}
-            frame.headers = shown
 
 
 async def eras_of(
     subject: ServerSubject, *, patience: float = PATIENCE_SECONDS, tokens: tuple[str, str] | None = None
 ) -> list[str]:
     """Which eras a server speaks: it is asked for each, by a connection of its own."""
-    eras = []
-    for era in ("2025-11-25", "2026-07-28"):
-
-        async def ask(session: Session) -> None:
-            pass
-
-        probe = Scenario("probe", ask, (), "server", era)
-        found = await play(subject, probe, Profile(), patience=patience, tokens=tokens)
-        if found.trouble is None and found.frames and _spoken(found, era):
-            eras.append(era)
-    return eras
+    plays = [await probe(subject, era, patience=patience, tokens=tokens) for era in ("2025-11-25", "2026-07-28")]
+    return [found.era for found in plays if found.trouble is None]
 
 
 def _spoken(found: Play, era: str) -> bool:
     for frame in found.frames:
-        if frame.result.get("protocolVersion") == era or era in (frame.result.get("supportedVersions") or ()):
+        versions = frame.result.get("supportedVersions")
+        if frame.result.get("protocolVersion") == era or (isinstance(versions, list) and era in versions):
             return True
     return False
 

@@ -97,10 +97,15 @@ class ServerSession(Session):
                 return
             params = {"cursor": result["nextCursor"]}
 
+    def task_support(self, tool: str) -> Any:
+        """What a listed tool says of being a task (2025-11-25); None if it says nothing."""
+        execution = self.tools.get(tool, {}).get("execution")
+        return execution.get("taskSupport") if isinstance(execution, dict) else None
+
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        params = request.get("params") or {}
-        result = answer_to(request["method"], params)
-        related = (params.get("_meta") or {}).get(RELATED)
+        frame = self.frame_of(request)
+        result = answer_to(request["method"], frame.params)
+        related = frame.meta.get(RELATED)
         return {**result, "_meta": {RELATED: related}} if related is not None else result
 
     # --- further sessions -----------------------------------------------------------------------------------------
@@ -157,8 +162,8 @@ class ServerSession(Session):
     async def make_task(self, ability: str, task: Any = None, **meta: Any) -> MadeTask:
         method, params = self.request_for(ability)
         if self.era != "2026-07-28":
-            tool = self.tools.get(params.get("name", ""))
-            if tool is not None and (tool.get("execution") or {}).get("taskSupport") not in ("optional", "required"):
+            name = params.get("name", "")
+            if name in self.tools and self.task_support(name) not in ("optional", "required"):
                 raise NotApplicable(f"the tool of `{ability}` says that it is no task")
             return await super().make_task(ability, task, **meta)
         if meta:
@@ -179,9 +184,11 @@ class ServerSession(Session):
             if frame.result.get("resultType") != "input_required":
                 return frame
             params = {name: value for name, value in request.params.items() if name != "_meta"}
+            questions = frame.result.get("inputRequests")
             params["inputResponses"] = {
-                key: answer_to(question.get("method", ""), question.get("params") or {})
-                for key, question in (frame.result.get("inputRequests") or {}).items()
+                key: answer_to(question.get("method", ""), question.get("params"))
+                for key, question in (questions.items() if isinstance(questions, dict) else ())
+                if isinstance(question, dict)
             }
             params.pop("requestState", None)
             if "requestState" in frame.result:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ from mcp_tasks.testing import (
 )
 
 from .scenario import Errand
+from .secrets import of_headers, of_url
 
 __all__ = [
     "ClientProgram",
@@ -44,6 +46,9 @@ __all__ = [
     "ServerSubject",
     "Url",
 ]
+
+
+_LAST_WORDS_SECONDS = 2.0
 
 
 @define
@@ -68,6 +73,10 @@ class ServerSubject(ABC):
     def open(self, nursery: trio.Nursery, *, token: str | None = None) -> AbstractAsyncContextManager[Served]:
         """A new connection, with that identity where there are several."""
 
+    def secrets(self, tokens: Collection[str] | None) -> set[str]:
+        """What says who we are, and must not get into reports."""
+        return set(tokens or ())
+
 
 @define
 class Command(ServerSubject):
@@ -91,6 +100,9 @@ class Url(ServerSubject):
     url: str
     headers: Mapping[str, str] = field(factory=dict)
     transport: str = "http"
+
+    def secrets(self, tokens: Collection[str] | None) -> set[str]:
+        return {*(tokens or ()), *of_headers(self.headers), *of_url(self.url)}
 
     @asynccontextmanager
     async def open(self, nursery: trio.Nursery, *, token: str | None = None) -> AsyncIterator[Served]:
@@ -209,7 +221,7 @@ class ClientProgram(ClientSubject):
 async def _running(
     command: Sequence[str], env: Mapping[str, str], cwd: str | None, nursery: trio.Nursery
 ) -> AsyncIterator[Served]:
-    """A client program. Its output is read to the end; it is killed when the block ends."""
+    """A client program. Its output is read to the end; it and all that it started are killed when the block ends."""
     printed, complaints = bytearray(), bytearray()
     over = trio.Event()
     process = await trio.lowlevel.open_process(
@@ -234,6 +246,8 @@ async def _running(
                 inner.start_soon(read, process.stdout, printed)
                 inner.start_soon(read, process.stderr, complaints)
                 await process.wait()
+                # What it started may hold the other ends for as long as it likes.
+                inner.cancel_scope.deadline = trio.current_time() + _LAST_WORDS_SECONDS
         finally:
             over.set()
 
@@ -241,17 +255,23 @@ async def _running(
         await over.wait()
         return printed.decode(errors="replace")
 
+    def said() -> str:
+        status = process.returncode
+        last = f"\n(it ended with status {status})" if status else ""
+        return complaints.decode(errors="replace") + last
+
     nursery.start_soon(watch)
     try:
-        yield Served(None, lambda: complaints.decode(errors="replace"), finished)  # type: ignore[arg-type]
+        yield Served(None, said, finished)  # type: ignore[arg-type]
     finally:
         with trio.CancelScope(shield=True):
             if process.returncode is None:
                 process.terminate()
-                with trio.move_on_after(2):
+                with trio.move_on_after(_LAST_WORDS_SECONDS):
                     await process.wait()
-            if process.returncode is None:
-                process.kill()
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # the group is its own, and lives for as long as anybody in it
+            await process.wait()
 
 
 @define

@@ -59,8 +59,19 @@ def _created(method: str) -> Edit:
     return result(method, meta(related_task={"taskId": "another"}), when=lambda found: "task" in found)
 
 
-def _for_no_task(params: dict[str, Any]) -> bool:
-    return _RELATED not in (params.get("_meta") or {})
+@define
+class _Stops(Edit):
+    """Reports progress until a request has become a task, and none from then on."""
+
+    def edit(self, frame: Frame, known: Known) -> Iterable[Frame]:
+        if frame.method == "notifications/progress":
+            return ()
+        asked = known.requests.get(frame.id)
+        if asked is None or "progressToken" not in asked.meta or not isinstance(frame.result.get("task"), dict):
+            return (frame,)
+        params = {"progressToken": asked.meta["progressToken"], "progress": 1, "total": 3}
+        begun = {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
+        return Frame(frame.sender, begun, frame.channel), frame
 
 
 def _more_progress(frame: Frame, known: Known) -> dict[str, Any]:
@@ -99,7 +110,8 @@ MUTANTS = [
     Mutant("T25-104", result("tasks/cancel", meta(related_task={"taskId": "this"})), note="in tasks/cancel"),
     Mutant("T25-105", result("tasks/list", meta(related_task={"taskId": "all"}))),
     Mutant("T25-107", notice("notifications/tasks/status", meta(related_task={"taskId": "this"}))),
-    Mutant("T25-108", notice("notifications/progress", _for_no_task)),
+    Mutant("T25-108", notice("notifications/progress", put(progressToken="mine"))),
+    Mutant("T25-108", _Stops, note="no more once it is a task"),
     Mutant("T25-109", _OnePage),
     Mutant("T25-110", result("tasks/list", drop("nextCursor"))),
     Mutant("T25-112", result("tasks/list", lambda found: found["tasks"].pop() and None)),
@@ -107,7 +119,8 @@ MUTANTS = [
     Mutant("T25-131", error("tasks/list", put(code=-32603)), note="another code"),
     Mutant("T25-139", task(put(taskId="task-1"), where="tools/call"), legs=("server",)),
     Mutant("T25-139", task(put(taskId="task-1"), where="sampling/createMessage"), legs=("client",)),
-    Mutant("T25-159", notice("notifications/progress", _for_no_task)),
+    Mutant("T25-159", notice("notifications/progress", put(progressToken="mine"))),
+    Mutant("T25-159", _Stops, note="no more once it is a task"),
     Mutant("T25-160", notice("notifications/progress", put(progressToken="mine"))),
     Mutant("T25-161", also(_is_over, _more_progress)),
 ]

@@ -262,8 +262,6 @@ MUTANTS = [
     Mutant("C26-069", early("ping", _when({"result": {"resultType": "complete"}}, lambda params: True))),
     Mutant("C26-085", error("tools/list", lambda found: found.get("data", {}).pop("supported", None) and None)),
     Mutant("C26-085", _coded(-32022, -32602)),
-    Mutant("C26-087", early("server/discover", _when(_REFUSED, lambda params: True))),
-    Mutant("C26-087", result("server/discover", put(supportedVersions=["2025-11-25"])), note="does not list itself"),
     Mutant("C26-102", result("server/discover", drop("ttlMs"))),
     Mutant("C26-103", result("server/discover", meta(serverInfo=None))),
     # HTTP: answers and headers

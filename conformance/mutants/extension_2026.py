@@ -219,7 +219,6 @@ MUTANTS = [
     Mutant("X26-056", task(at("failed", do=drop("error")))),
     Mutant("X26-057", result("tasks/get", put(resultType="task"))),
     Mutant("X26-057", result("tasks/get", drop("resultType")), note="without any"),
-    Mutant("X26-035", task(at("input_required", do=put(status="paused")))),
     Mutant("X26-036", lambda: _Again("completed", becoming({"status": "working"}, "result"), set())),
     Mutant("X26-050", lambda: _Again("completed", put(result={"content": []}), set())),
     Mutant("X26-050", lambda: _Again("completed", put(lastUpdatedAt="2038-01-19T03:14:07Z"), set()), note="the time"),

@@ -213,7 +213,6 @@ MUTANTS = [
     Mutant("X26-012", error("tasks/get", put(data={"requiredCapabilities": [_TASKS]})), note="a list"),
     Mutant("X26-105", error("tasks/get", put(code=-32002))),
     Mutant("X26-105", error("tasks/get", put(code=-32603)), note="a fault"),
-    Mutant("X26-106", error("tasks/update", put(code=-1)), note="no code of JSON-RPC"),
     Mutant("X26-107", error("tasks/get", _missing(-32602))),
     Mutant("X26-107", error("tasks/update", _missing(-32601)), note="update"),
     Mutant("X26-107", lambda: early("tasks/cancel", granting(_EMPTY, lambda params, known: undeclared(params)))),

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from mcp_tasks.testing import Frame
 
-from . import Edit, Known, Mutant, drop, late, put, response, task
+from . import Edit, Known, Mutant, drop, late, put, task
 
 
 @define
@@ -52,11 +52,6 @@ class _Forgetful(Edit):
         return (frame,)
 
 
-def _succeeds(message: dict[str, Any]) -> None:
-    if message.pop("error", None) is not None:
-        message["result"] = {"content": []}
-
-
 def _is_result(frame: Frame, known: Known) -> bool:
     return frame.is_response and known.method_of(frame) == "tasks/result"
 
@@ -69,13 +64,12 @@ MUTANTS = [
     Mutant("T25-081", task(lambda found: found.update(createdAt=found["lastUpdatedAt"])), note="createdAt moves"),
     Mutant("T25-081", task(lambda found: found.update(lastUpdatedAt=found["createdAt"])), note="lastUpdatedAt stays"),
     Mutant("T25-083", task(drop("ttl"), where="tasks/get")),
-    Mutant("T25-085", lambda: _Undead(lambda made, asked: asked > 3), only=_HERE, note="from the last access"),
-    Mutant("T25-085", lambda: _Undead(lambda made, asked: made["ttl"] == 4_000), only=_HERE, note="from completion"),
     Mutant("T25-085", _Forgetful, only=_HERE, note="too early"),
-    Mutant("T25-093", response("tasks/result", _succeeds), only=_HERE),
     Mutant("T25-093", lambda: late(_is_result, lambda frame, known: False), only=_HERE, note="nobody is told"),
     Mutant("T25-122", task(drop("status"), where="tasks/get")),
     Mutant("T25-147", task(put(ttl=None))),
     Mutant("T25-147", task(put(ttl=lambda old: max(old, 86_400_000) * 3_650 if old > 3_600_000 else old)), note="all"),
     Mutant("T25-148", lambda: _Undead(lambda made, asked: True), only=_HERE),
+    Mutant("T25-148", lambda: _Undead(lambda made, asked: asked > 3), only=_HERE, note="from the last access"),
+    Mutant("T25-148", lambda: _Undead(lambda made, asked: made["ttl"] == 4_000), only=_HERE, note="from completion"),
 ]

@@ -125,7 +125,6 @@ MUTANTS = [
     Mutant("T25-128", response("tasks/result", _fails(-32603))),
     Mutant("T25-129", task(drop("statusMessage"))),
     Mutant("T25-130", lambda: early("tasks/cancel", _odd), note="malformed"),
-    Mutant("T25-132", lambda: early("tasks/get", _odd)),
     Mutant("T25-134", error("", put(message="Invalid params"))),
     Mutant("T25-134", error("", put(message="")), note="nothing at all"),
     Mutant("T25-158", notice("notifications/cancelled", drop("requestId")), legs=("server",)),

@@ -58,15 +58,19 @@ def _asks_for_a_task() -> Edit:
 
 def _impatient() -> Edit:
     return also(
-        lambda frame, known: frame.method == "tasks/get",
+        lambda frame, known: frame.method == "tasks/get" and _polls(known) == 2,
         lambda frame, known: {**frame.object, "id": f"m-{frame.id}"},
     )
 
 
 def _third_poll(frame: Frame, known: Known) -> bool:
-    if frame.method == "tasks/get":
-        known.memory["polls"] = known.memory.get("polls", 0) + 1
-    return frame.method == "tasks/get" and known.memory["polls"] > 2
+    return frame.method == "tasks/get" and _polls(known) > 2
+
+
+def _polls(known: Known) -> int:
+    """How many polls there are, with this one."""
+    known.memory["polls"] = known.memory.get("polls", 0) + 1
+    return int(known.memory["polls"])
 
 
 def _withdraws() -> Edit:

@@ -90,12 +90,6 @@ def _announced(*path: str, change: Change) -> Edit:
     return _In(path, change)
 
 
-def _one_after_another(*values: Any) -> Callable[[Any], Any]:
-    """For `put`: these values in turn, and then those that were there."""
-    left = list(values)
-    return lambda old: left.pop(0) if left else old
-
-
 def _always_the_first() -> Callable[[Any], Any]:
     seen: list[Any] = []
 
@@ -215,6 +209,11 @@ def _sometimes(found: dict[str, Any]) -> None:
         tool["execution"] = {"taskSupport": "sometimes"}
 
 
+def _in_a_word(found: dict[str, Any]) -> None:
+    for tool in found["tools"]:
+        tool["execution"] = "optional"
+
+
 def _makes_a_task(params: Mapping[str, Any], known: Known) -> dict[str, Any] | None:
     made = {"taskId": "5d0b7f3e9a1c4428", "status": "working", "ttl": None}
     return {"result": {"task": made}} if "task" in params else None
@@ -248,6 +247,7 @@ MUTANTS = [
     Mutant("T25-013", _announced("tasks", change=drop("cancel"))),
     Mutant("T25-014", lambda: _refusing("tasks/result", -32601)),
     Mutant("T25-016", result("tools/list", _sometimes)),
+    Mutant("T25-016", result("tools/list", _in_a_word), note="no object"),
     Mutant("T25-053", lambda: _refusing("tasks/get", -32601)),
     Mutant("T25-053", lambda: _refusing("tasks/result", -32601), only="what_is_announced"),
     Mutant("T25-056", lambda: _refusing("ping", -32600, _wants_task)),
@@ -283,9 +283,6 @@ MUTANTS = [
     Mutant("T25-055", result("tasks/cancel", lambda found: {})),
     Mutant("T25-055", result("tasks/cancel", _wraps)),
     Mutant("T25-055", task(put(status="working"), where="tasks/cancel")),
-    Mutant("T25-062", lambda: _get(status=_one_after_another("working", "paused"))),
-    Mutant("T25-063", lambda: _get(status=_one_after_another("input_required", "paused"))),
-    Mutant("T25-063", lambda: _Since(_shows("input_required"), _get(status="submitted")), legs=_SERVER),
     Mutant("T25-064", lambda: _Since(_shows(*_TERMINAL), _get(status="working"))),
     Mutant("T25-065", _get(status="submitted")),
     Mutant("T25-067", lambda: _Since(_shows("completed"), _get(status="cancelled"))),

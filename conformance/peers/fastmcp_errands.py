@@ -21,7 +21,6 @@ os.environ.setdefault("FASTMCP_LOG_LEVEL", "WARNING")
 import mcp_types as types
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport, StreamableHttpTransport
-from fastmcp.exceptions import ToolError
 from fastmcp_tasks import call_tool_task
 from mcp import MCPError
 from mcp.shared.exceptions import MCPDeprecationWarning
@@ -72,7 +71,7 @@ async def call(client: Client[Any], errand: Json) -> Json:
         return {"cancelled": True}
     except MCPError as error:
         return {"error": {"code": error.error.code, "message": error.error.message}}
-    except ToolError as error:
+    except Exception as error:  # an answer that the SDK cannot read, say: the caller is told of it, too
         return {"error": {"code": None, "message": str(error)}}
 
 

@@ -70,9 +70,12 @@ function newClient() {
 
 const plain = ({ content, isError = false }) => ({ text: content?.find(({ type }) => type === "text")?.text ?? null, isError });
 
+/** What the server can do with tasks. */
+const tasksOf = (client) => client.getServerCapabilities()?.tasks ?? {};
+
 /** Whether the call is to be a task: what the server and the tool say goes before the errand. */
 function wantsTask(client, tools) {
-  if (!client.getServerCapabilities()?.tasks?.requests?.tools?.call) return false;
+  if (!tasksOf(client).requests?.tools?.call) return false;
   const support = tools.find(({ name }) => name === errand.tool)?.execution?.taskSupport;
   return support === "required" || (support === "optional" && Boolean(errand.task));
 }
@@ -95,8 +98,8 @@ async function call(client, asTask) {
     const { tasks } = client.experimental;
     options.task = { ttl: errand.ttl ?? 60000 };
     for await (const event of tasks.callToolStream(params, CallToolResultSchema, options)) {
-      if (event.type === "taskCreated" && errand.list_tasks) await listTasks(tasks);
-      if (event.type === (errand.cancel === "task" ? "taskCreated" : "taskStatus") && errand.cancel) {
+      if (event.type === "taskCreated" && errand.list_tasks && tasksOf(client).list) await listTasks(tasks);
+      if (tasksOf(client).cancel && event.type === (errand.cancel === "task" ? "taskCreated" : "taskStatus") && errand.cancel) {
         await tasks.cancelTask(event.task.taskId);
         return { cancelled: true };
       }

@@ -62,6 +62,8 @@ async def call(client: Client, errand: Json) -> Json:
         return {"cancelled": True}
     except MCPError as error:
         return {"error": {"code": error.error.code, "message": error.error.message}}
+    except Exception as error:  # an answer that the SDK cannot read, say: the caller is told of it, too
+        return {"error": {"code": None, "message": str(error)}}
 
 
 def plain(result: Any) -> Json:

@@ -103,6 +103,8 @@ async def call(session: ClientSession, errand: Json, as_task: bool) -> Json:
         return {"cancelled": True}
     except McpError as error:
         return {"error": {"code": error.error.code, "message": error.error.message}}
+    except Exception as error:  # an answer that the SDK cannot read, say: the caller is told of it, too
+        return {"error": {"code": None, "message": str(error)}}
 
 
 async def call_as_task(session: ClientSession, tool: str, arguments: Json, errand: Json) -> Json:
@@ -113,10 +115,13 @@ async def call_as_task(session: ClientSession, tool: str, arguments: Json, erran
     if errand.get("progress"):
         options["meta"] = {"progressToken": f"token-{next(TOKENS)}"}
     task_id = (await tasks.call_tool_as_task(tool, arguments, **options)).task.taskId
-    if errand.get("list_tasks"):
+    allowed = capabilities_of(session)
+    if errand.get("list_tasks") and allowed.list is not None:
         page = await tasks.list_tasks()
         while page.nextCursor:
             page = await tasks.list_tasks(page.nextCursor)
+    if allowed.cancel is None:
+        cancel = None
     if cancel == "task":
         await tasks.cancel_task(task_id)
         return {"cancelled": True}
@@ -129,10 +134,15 @@ async def call_as_task(session: ClientSession, tool: str, arguments: Json, erran
     return plain(await tasks.get_task_result(task_id, types.CallToolResult))
 
 
+def capabilities_of(session: ClientSession) -> types.ServerTasksCapability:
+    """What the server can do with tasks."""
+    capabilities = session.get_server_capabilities()
+    return (capabilities and capabilities.tasks) or types.ServerTasksCapability()
+
+
 def wants_task(session: ClientSession, tools: list[types.Tool], errand: Json) -> bool:
     """Whether the call is to be a task: what the server and the tool say goes before the errand."""
-    capabilities = session.get_server_capabilities()
-    requests = capabilities and capabilities.tasks and capabilities.tasks.requests
+    requests = capabilities_of(session).requests
     if not (requests and requests.tools and requests.tools.call):
         return False
     support = next(

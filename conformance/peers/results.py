@@ -7,6 +7,7 @@ from the runs.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,12 @@ else:
 
 __all__ = ["Explained", "load_findings", "minimal", "unexplained", "write_results"]
 
-_WIDTH = 240
+_WIDTH = 320
+_ID = 8
+_TEXT = 80
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d(?:\.\d+)?)(?:Z|[+-]\d\d:\d\d)")
+_END = 8
+_NAMED = ("mcp-method", "mcp-name")
 _FRAMES = 10
 _DOTS = "..."
 
@@ -109,14 +115,22 @@ def minimal(played: Played, found: Found) -> list[str]:
     frames = [played.frame(at) for at in range(len(played.frames))]
     if found.apart is not None:
         frames.append(parse_frame(found.apart.frame))
-    at = len(frames) - 1 if found.apart is not None else found.frame
+    at = len(frames) - 1 if found.apart is not None else _said(frames, found.frame)
     # Where nothing came that could be shown, it is how the play ended.
-    wanted = set(range(max(0, len(frames) - 5), len(frames))) if at is None else {at} | _belonging(frames, at)
+    wanted = set(range(max(0, len(frames) - _END), len(frames))) if at is None else {at} | _belonging(frames, at)
     lines = []
     for place in sorted(wanted)[-_FRAMES:]:
         mark = ">" if place == at else " "
         lines.append(f"{mark} {_line(frames[place])}")
     return lines
+
+
+def _said(frames: Sequence[Frame], at: int | None) -> int | None:
+    """Where a frame is the end of an exchange over HTTP, it is about what was said there."""
+    if at is None or frames[at].event != "ended":
+        return at
+    places = range(at - 1, -1, -1)
+    return next((one for one in places if frames[one].channel == frames[at].channel and frames[one].is_response), at)
 
 
 def _belonging(frames: Sequence[Frame], at: int) -> set[int]:
@@ -171,6 +185,9 @@ def _line(frame: Frame) -> str:
     parts = [arrow]
     if frame.status is not None and frame.is_response:
         parts.append(str(frame.status))
+    named = [f"{name}: {value}" for name, value in frame.headers.items() if name in _NAMED]
+    if named and frame.sender.value == "client":
+        parts.append(f"[{', '.join(named)}]")
     if frame.event and not frame.object:
         parts.append(f"({frame.event})")
     if frame.object or isinstance(frame.message, list):
@@ -181,17 +198,21 @@ def _line(frame: Frame) -> str:
     return line if len(line) <= _WIDTH else line[: _WIDTH - len(_DOTS)] + _DOTS
 
 
-def _brief(value: Any) -> Any:
-    # What every message of the stateless revision repeats about its sender, says nothing here.
+def _brief(value: Any, name: str = "") -> Any:
+    # What every message of the stateless revision repeats about its sender says nothing here; ids and texts are long,
+    # and of a moment the day does not matter.
     if isinstance(value, dict):
         return {
-            name: _DOTS if name in _NOISE else _brief(part)
-            for name, part in value.items()
-            if name not in ("jsonrpc", "io.modelcontextprotocol/serverInfo")
+            part: _DOTS if part in _NOISE else _brief(inner, part)
+            for part, inner in value.items()
+            if part not in ("jsonrpc", "io.modelcontextprotocol/serverInfo")
         }
     if isinstance(value, list):
         return [_brief(part) for part in value]
-    return value
+    if isinstance(value, str) and (moment := _MOMENT.fullmatch(value)):
+        return moment[1]
+    longest = _ID if name == "taskId" else _TEXT
+    return value[:longest] + _DOTS if isinstance(value, str) and len(value) > longest + len(_DOTS) else value
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
@@ -208,8 +229,8 @@ def _page(reports: Sequence[Report], says: Mapping[str, str], findings: Sequence
     yield "Made by `python -m conformance.matrix`; do not edit it. The words of the findings are in"
     yield "`peers/findings.toml`, how to add a program is in `peers/README.md`."
     yield ""
-    yield "A cell counts requirements, each over each transport: kept, *not kept*, and (not applicable). Of those that"
-    yield "are not kept a MUST counts as failed; a SHOULD is behind a `~`."
+    yield "A cell counts requirements, each over each transport: how many are kept; in bold, how many MUSTs are not;"
+    yield "behind a `~`, how many SHOULDs are not; in brackets, how many do not apply or cannot be brought about."
     yield ""
     for leg in ("server", "client"):
         chosen = [report for report in reports if report.leg == leg]
@@ -237,18 +258,21 @@ def _page(reports: Sequence[Report], says: Mapping[str, str], findings: Sequence
 
 
 def _table(reports: Sequence[Report], says: Mapping[str, str]) -> Iterator[str]:
-    areas: dict[tuple[str, str], None] = {}
+    areas: dict[tuple[str, str], int] = {}
     counts: dict[tuple[str, str, str], Counter[str]] = {}
     for report in reports:
         for one in report.results:
+            if one.level == "MAY":
+                continue
             kind = "fail" if one.fails else "warn" if one.warns else one.verdict
-            areas.setdefault((one.era, one.area))
-            counts.setdefault((report.subject, one.era, one.area), Counter())[kind] += 1
-    yield f"| | {' | '.join(f'{era} {area}' for era, area in sorted(areas))} |"
-    yield f"|---|{'---|' * len(areas)}"
-    for report in reports:
-        cells = [_cell(counts.get((report.subject, *area))) for area in sorted(areas)]
-        yield f"| {report.subject} | {' | '.join(cells)} |"
+            area = (one.era, one.area)
+            areas[area] = areas.get(area, 0) + 1
+            counts.setdefault((report.subject, *area), Counter())[kind] += 1
+    yield f"| | {' | '.join(report.subject for report in reports)} |"
+    yield f"|---|{'---|' * len(reports)}"
+    for area in sorted(areas, key=lambda area: (area[0], -areas[area])):
+        cells = [_cell(counts.get((report.subject, *area))) for report in reports]
+        yield f"| {' '.join(area)} | {' | '.join(cells)} |"
     yield ""
     yield from (f"- `{report.subject}`: {says.get(report.subject, '')}." for report in reports)
     yield ""
@@ -257,7 +281,7 @@ def _table(reports: Sequence[Report], says: Mapping[str, str]) -> Iterator[str]:
 def _cell(counts: Counter[str] | None) -> str:
     if counts is None:
         return ""
-    parts = [str(counts["pass"])]
+    parts = [str(counts["pass"])] if counts["pass"] else []
     if counts["fail"]:
         parts.append(f"**{counts['fail']}**")
     if counts["warn"]:
@@ -271,13 +295,14 @@ def _finding(finding: Explained, reports: Sequence[Report]) -> Iterator[str]:
     yield f"### {finding.title}"
     yield ""
     hits = [(report, one) for report in reports for one in _wrong(report) if finding.explains(report, one)]
+    hits.sort(key=lambda hit: finding.rows.index(hit[1].id))
     seen: dict[str, Judged] = {}
     over: dict[str, set[str]] = {}
     for report, one in hits:
         seen.setdefault(one.id, one)
         over.setdefault(f"`{report.subject}`", set()).add(one.transport)
-    where = "; ".join(f"{name} over {' and '.join(sorted(transports))}" for name, transports in over.items())
-    yield f"*{where or 'not seen in these runs'}*, as a {finding.leg}."
+    where = "; ".join(f"{name} over {' and '.join(sorted(over[name], reverse=True))}" for name in over)
+    yield f"As a {finding.leg}: {where or 'not seen in these runs'}."
     yield ""
     for one in seen.values():
         yield f"- [{one.id}]({one.link}), {one.level}: {one.says}."
@@ -290,14 +315,16 @@ def _finding(finding: Explained, reports: Sequence[Report]) -> Iterator[str]:
 
 
 def _shortest(hits: Sequence[tuple[Report, Judged]]) -> list[str]:
-    """The transcript that says it in the fewest lines; of the first requirement, since the words are about that."""
-    if not hits:
-        return []
-    first = hits[0][1].id
-    found = [
-        minimal(report.plays[look.play], look)
-        for report, one in hits
-        for look in one.findings
-        if one.id == first and (look.frame is not None or look.apart is not None)
-    ] or [minimal(report.plays[look.play], look) for report, one in hits for look in one.findings]
-    return min((lines for lines in found if lines), key=len, default=[])
+    """The transcript that says it in the fewest lines, of the first requirement, since the words are about that.
+
+    One that can mark what is wrong goes before one that cannot, and a pipe before HTTP.
+    """
+    found: list[tuple[bool, bool, int, list[str]]] = []
+    for report, one in hits:
+        if one.id != hits[0][1].id:
+            continue
+        for look in one.findings:
+            lines = minimal(report.plays[look.play], look)
+            marked = any(line.startswith(">") for line in lines)
+            found.append((not marked, one.transport != "stdio", len(lines), lines))
+    return min(found, key=lambda one: one[:3])[3] if found else []

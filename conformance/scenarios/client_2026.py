@@ -42,13 +42,15 @@ async def a_question_midway(s: ClientSession) -> None:
     task.move("input_required")
     # What was answered is shown as a question for a while yet, which a server may do, for it may be slow to see.
     s.on("tasks/update", lambda request: _keep(s, task, request))
-    await s.until(lambda: task.questions.keys() <= _answered(task), "tasks/update for both questions")
-    s.judge("X26-031", True, "the questions are answered by tasks/update", task.updates[-1])
+    answered = await s.until_or_end(lambda: questions.keys() <= _answered(task), "tasks/update for both questions")
+    s.judge("X26-031", answered, "the questions are answered by tasks/update", (task.updates or [call])[-1])
+    if not answered:
+        raise NotApplicable("the questions are not answered")
     several = len(task.updates) > 1
     s.judge("X26-063", several, f"the answers come by {'several updates' if several else 'one'}", task.updates[-1])
     seen = len(task.polls)
-    await s.until(lambda: len(task.polls) >= seen + 3, "tasks/get after the answers")
-    s.judge("X26-064", True, "the task is polled on", task.polls[-1])
+    polled = await s.until_or_end(lambda: len(task.polls) >= seen + 3, "tasks/get after the answers")
+    s.judge("X26-064", polled, "the task is polled on", (task.polls or [call])[-1])
     given = [key for update in task.updates for key in _answers(update)]
     once = len(given) == len(set(given))
     s.judge("X26-066", once, f"each question is put once, not {given}", task.updates[-1])
@@ -72,10 +74,14 @@ async def questions_one_by_one(s: ClientSession) -> None:
     for number, text in enumerate(("Your name?", "Your cat's name?"), start=1):
         task.questions = {f"question {number}": question_for(call, text)}
         task.move("input_required")
-        await s.until(lambda: not task.questions, f"an answer to question {number}")
+        if not await s.until_or_end(lambda: not task.questions, f"an answer to question {number}"):
+            if task.updates:
+                polled = any(poll.at > task.updates[-1].at for poll in task.polls)
+                s.judge("X26-064", polled, "the task is polled on after each answer", task.updates[-1])
+            raise NotApplicable(f"question {number} is not answered")
     seen = len(task.polls)
-    await s.until(lambda: len(task.polls) >= seen + 2, "tasks/get after the last answer")
-    s.judge("X26-064", True, "the task is polled on after each answer", task.polls[-1])
+    polled = await s.until_or_end(lambda: len(task.polls) >= seen + 2, "tasks/get after the last answer")
+    s.judge("X26-064", polled, "the task is polled on after each answer", (task.polls or [call])[-1])
     given = [key for update in task.updates for key in _answers(update)]
     s.judge("X26-066", len(given) == len(set(given)), f"each question is put once, not {given}", task.updates[-1])
     s.end(task)
@@ -87,11 +93,13 @@ async def at_the_pace_of_the_server(s: ClientSession) -> None:
     """The task works for a while; how often it wants to be asked for changes meanwhile."""
     call = await s.called()
     task = await s.run_task(call, poll=200)
-    await s.until(lambda: len(task.polls) >= 3, "tasks/get, again and again")
+    polled = await s.until_or_end(lambda: len(task.polls) >= 3, "tasks/get, again and again")
     task.poll = 450  # the next answer says it
     changed = len(task.polls)
-    await s.until(lambda: len(task.polls) >= changed + 2, "tasks/get, still again and again")
-    s.judge("X26-047", True, "the task is polled as long as it works", task.polls[-1])
+    polled = polled and await s.until_or_end(lambda: len(task.polls) >= changed + 2, "tasks/get, still again and again")
+    s.judge("X26-047", polled, "the task is polled as long as it works", (task.polls or [call])[-1])
+    if not polled:
+        raise NotApplicable("the task is not polled any more")
     # A poll that was on its way when the pace changed has not heard of it, so that one is not counted.
     quick, slow = task.polls[:changed], task.polls[changed:]
     wrong = [
@@ -125,10 +133,12 @@ async def asking_from_the_start(s: ClientSession) -> None:
     """The task waits for input when it is handed out; the questions have to be asked for."""
     call = await s.called()
     task = await s.run_task(call, status="input_required", questions={"at once": question_for(call, "Your name?")})
-    await s.until(lambda: task.polls, "tasks/get")
-    s.judge("X26-039", True, "the questions are asked for by tasks/get", task.polls[0])
-    await s.until(lambda: task.updates, "tasks/update")
-    s.judge("X26-031", "at once" in _answers(task.updates[0]), "the question is answered", task.updates[0])
+    asked = await s.until_or_end(lambda: task.polls, "tasks/get")
+    s.judge("X26-039", asked, "the questions are asked for by tasks/get", (task.polls or [call])[0])
+    if not asked:
+        raise NotApplicable("the questions are not asked for")
+    await s.until_or_end(lambda: task.updates, "tasks/update")
+    s.judge("X26-031", "at once" in _answered(task), "the question is answered", (task.updates or task.polls)[0])
     s.end(task)
     await s.printed()
 

@@ -12,6 +12,7 @@ from ..extension import UNKNOWN
 from ..scenario import Broken, NotApplicable, scenario
 from ..server_session import CLIENT_2025, CLIENT_2025_PLAIN, JUDGE, ServerSession
 from ..session import TASKS, TERMINAL, result_in
+from .receiver_2025 import unless_over
 
 _OLD = "2025-11-25"
 
@@ -97,4 +98,5 @@ async def a_task_of_the_older_era(s: ServerSession) -> None:
     s.judge("X26-126", shown.result.get("taskId") == id, "the task can be had as it was before", shown)
     if shown.result.get("status") not in TERMINAL:
         cancelled = await s.call("tasks/cancel", {"taskId": id})
+        await unless_over(s, id, cancelled)
         s.judge("X26-126", cancelled.error is None, "the task can be cancelled as it was before", cancelled)

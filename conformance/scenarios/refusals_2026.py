@@ -19,7 +19,6 @@ _OPERATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 _NAMED = "data.requiredCapabilities.extensions has " + TASKS
 _TTL_MS = 54_321
-_STANDARD = (-32600, -32601, -32602, -32603, -32020, -32021)
 
 
 # --- those who do not know tasks --------------------------------------------------------------------------------------
@@ -95,15 +94,13 @@ async def an_unknown_task_by_name(s: ServerSession) -> None:
     otherwise(s, "X26-108", "nothing was refused")
 
 
-@scenario("X26-106", "X26-108", leg="server")
+@scenario("X26-108", leg="server")
 async def nonsense_about_a_task(s: ServerSession) -> None:
-    """The task is there, what is said of it makes no sense; that is refused in standard words, or passed over."""
+    """The task is there, what is said of it makes no sense; that is refused with a reason, or passed over."""
     made = await some_task(s)
     nonsense: tuple[Any, ...] = ("yes", ["yes"], {"no-such-key": 7}, {"no-such-key": {"action": {"accept": []}}})
     for wrong in nonsense:
         answer = await s.call("tasks/update", {"taskId": made.id, "inputResponses": wrong})
-        fits = "result" in answer.object or code_of(answer) in _STANDARD
-        s.judge("X26-106", fits, "what goes wrong is -32602, or -32603 where the server is at fault", answer)
         _informs(s, answer)
     otherwise(s, "X26-108", "nothing was refused")
 

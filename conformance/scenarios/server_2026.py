@@ -40,7 +40,7 @@ async def a_slow_call(s: ServerSession) -> None:
     looks = [await s.get(made.id) for _ in range(3)]
     if code_of(looks[0]) != -32602 and "result" not in looks[0].object:  # so soon a look may be refused as such
         interval = made.task.get("pollIntervalMs")
-        await trio.sleep(interval / 1000 if isinstance(interval, int) else 1)
+        await trio.sleep(max(interval, 0) / 1000 if isinstance(interval, int) else 1)
         looks.insert(0, await s.get(made.id))
     there = looks[0].error is None and "result" in looks[0].object
     s.judge("X26-041", there, "the task can be had as soon as it was handed out", looks[0])
@@ -176,7 +176,7 @@ async def the_end_of_a_lifetime(s: ServerSession) -> None:
     ttl = made.task.get("ttlMs")
     if not isinstance(ttl, int) or ttl > _LIFETIME_MS:
         raise NotApplicable(f"the lifetime is {'unlimited' if ttl is None else f'{ttl} ms'}: too long to wait for")
-    await trio.sleep(ttl / 1000 + 0.5)
+    await trio.sleep(max(ttl / 1000, 0) + 0.5)
     look = await s.get(made.id)
     gone = code_of(look) == -32602
     found = "the task is gone" if gone else "the task is still there"

@@ -45,14 +45,6 @@ def _listing(s: ServerSession) -> str:
     return "tools/list" if s.announces("tools") else "server/discover"
 
 
-@scenario("C26-087", "C26-102", leg="server")
-async def a_server_says_what_it_is(s: ServerSession) -> None:
-    """Every server answers server/discover."""
-    supported = s.opening.result.get("supportedVersions")
-    lists = isinstance(supported, list) and _ERA in supported
-    s.judge("C26-087", lists, f"server/discover lists {_ERA} among supportedVersions", s.opening)
-
-
 @scenario("C26-055", "C26-056", leg="server")
 async def a_request_without_its_envelope(s: ServerSession) -> None:
     """A request does not say in what version it is, or what its client can do."""

@@ -38,6 +38,7 @@ Exit codes: 0 nothing failed that has to be kept; 1 a MUST was not kept, or the 
 fails, or something in it no longer does; 2 wrong usage; 3 the program cannot be started or reached, or speaks no \
 revision that can be judged; 130 interrupted.
 """
+_FAR_TOO_MUCH = 1_000_000
 _HELP = "Judge how a server or client keeps the requirements of the protocol, of tasks above all."
 
 conformance = App(name="conformance", help=_HELP, help_epilogue=_EPILOGUE)
@@ -368,8 +369,8 @@ def _judge(
     from conformance.cli import Orders, find_profile, judge
 
     for option in ("repeat", "jobs", "patience"):
-        if getattr(judging, option) <= 0:
-            raise Trouble(f"conformance: --{option} is more than 0", Exit.USAGE)
+        if not 0 < getattr(judging, option) < _FAR_TOO_MUCH:
+            raise Trouble(f"conformance: --{option} is a number above 0", Exit.USAGE)
     with _told():
         _check_reports(judging)
         orders = Orders(

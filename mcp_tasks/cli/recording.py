@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import trio
 from attrs import evolve
@@ -33,7 +34,17 @@ from ..recording import (
     replay,
     shrink,
 )
-from ..testing import Frame, HttpClientWire, LineWire, Monitor, Side, Wire, open_http_server_wire, open_program
+from ..testing import (
+    Frame,
+    HttpClientWire,
+    LineWire,
+    Monitor,
+    Side,
+    Violation,
+    Wire,
+    open_http_server_wire,
+    open_program,
+)
 from ..transports.descriptors import open_reader, open_writer
 from .exits import Exit, Trouble, trouble
 from .servers import ServerCommand, find_server
@@ -78,40 +89,87 @@ def record(
     """Stand between a client and a server and write down what goes by; returns the exit code.
 
     With `command`, on our standard streams, until the client leaves; the code is the command's. With `url`, over HTTP
-    at `listen`, until a signal.
+    at `listen`. Until a signal in both cases: then the command is ended, and the code is 128 and the signal's number.
+    What the file or the monitor cannot take ends no connection; it is said at the end.
     """
     if (command is None) == (url is None):
         raise Trouble("record: say whom: -- COMMAND..., or --url URL", Exit.USAGE)
 
     async def main() -> int:
         with out.open("w", encoding="utf-8") as file:
-            writer = TranscriptWriter(file, "stdio" if url is None else "http", rules)
-            watching = Monitor()
-
-            def tell(frame: Frame) -> None:
-                writer.write(frame)
-                if monitor:
-                    watching.see(frame)
-
+            onlooker = _Onlooker(TranscriptWriter(file, "stdio" if url is None else "http", rules), rules, monitor)
             if url is None:
-                code = await record_stdio(shlex.split(command or ""), tell)
+                code = await _until_signal(partial(record_stdio, shlex.split(command or ""), onlooker.tell))
             else:
-                code = await _record_http(url, tell, listen)
-            for violation in watching.violations:
-                print(f"mcp-tasks record: {violation.blamed.value}: {violation}", file=sys.stderr)
-            return code
+                code = await _record_http(url, onlooker.tell, listen)
+            return onlooker.report() or code
 
     return _run("record", main, debug=debug)
 
 
+class _Onlooker:
+    """Where frames go: into the file, and before the eyes of a monitor."""
+
+    def __init__(self, writer: TranscriptWriter, rules: Redaction, monitor: bool) -> None:
+        self._rules = rules
+        self._monitor = Monitor()
+        self._places = {"transcript": writer.write, **({"monitor": self._monitor.see} if monitor else {})}
+        self._failures: dict[str, list[Exception]] = {}
+
+    def tell(self, frame: Frame) -> None:
+        """Take a frame. Raises nothing."""
+        for name, place in self._places.items():
+            try:
+                place(frame)
+            except Exception as error:
+                self._failures.setdefault(name, []).append(error)
+
+    def report(self) -> int:
+        """Say what was broken, and what was missed; returns a code if frames were."""
+        for violation in self._monitor.violations:
+            print(f"mcp-tasks record: {violation.blamed.value}: {self._shown(violation)}", file=sys.stderr)
+        for name, errors in self._failures.items():
+            why = f"{type(errors[0]).__name__}: {self._rules.text(str(errors[0]))}"
+            print(f"mcp-tasks record: the {name} misses {len(errors)} frames: {why}", file=sys.stderr)
+        return Exit.FAILED if self._failures else Exit.OK
+
+    def _shown(self, violation: Violation) -> str:
+        try:
+            frame = self._rules.frame(violation.frame)
+            return str(evolve(violation, expected=self._rules.text(violation.expected), frame=frame))
+        except RecursionError:
+            return violation.id
+
+
+async def _until_signal(job: Callable[[], Awaitable[int]]) -> int:
+    code = 0
+
+    async def stop_on_signal() -> None:
+        nonlocal code
+        async for number in signals:
+            code = 128 + number
+            scope.cancel()
+
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, trio.CancelScope() as scope:
+        async with servants() as nursery:
+            nursery.start_soon(stop_on_signal)
+            return await job()
+    return code
+
+
 async def _record_http(url: str, tell: Callable[[Frame], None], listen: str) -> int:
     host, port = parse_address(listen)
-    if not url.startswith(("http://", "https://")):
-        raise Trouble(f"record: {url!r} is not the URL of a server", Exit.USAGE)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with servants() as nursery:
-            bound = await nursery.start(partial(record_http, url, tell, host=host, port=port))
-            print(f"mcp-tasks: {url} is recorded at {bound}", file=sys.stderr, flush=True)
+            try:
+                bound = await nursery.start(partial(record_http, url, tell, host=host, port=port))
+            except ValueError as error:
+                raise Trouble(str(error), Exit.USAGE) from None
+            except OSError as error:
+                raise Trouble(f"cannot listen at {listen}: {error.strerror or error}", Exit.USAGE) from None
+            where = urlsplit(url)
+            server = f"{where.scheme}://{where.netloc.rpartition('@')[2]}{where.path}"  # without what may be secret
+            print(f"mcp-tasks: {server} is recorded at {bound}", file=sys.stderr, flush=True)
             async for _ in signals:
                 break
     return Exit.OK

@@ -51,6 +51,8 @@ class EventDecoder:
     def __init__(self, limit: int) -> None:
         self.last_id: str | None = None
         """The id of the last event that was complete, for ``Last-Event-ID``."""
+        self.ids: list[str | None] = []
+        """What `last_id` was at each of the events that the latest `feed` has returned."""
         self.retry_ms: int | None = None
         """How long the server wants us to wait before we come back, if it said so."""
         self._limit = limit
@@ -69,6 +71,7 @@ class EventDecoder:
         """Take the next bytes; return the events they complete, in order."""
         buffer = self._buffer
         buffer += data
+        self.ids = []
         if self._first:
             if len(buffer) < 3 and b"\xef\xbb\xbf".startswith(buffer):
                 return []
@@ -91,6 +94,7 @@ class EventDecoder:
                 self._field(line)
             elif (event := self._dispatch()) is not None:
                 events.append(event)
+                self.ids.append(self.last_id)
         del buffer[:start]
         self._scanned = len(buffer)
         if self._too_long(buffer):

@@ -6,21 +6,27 @@ than one copy of its line takes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
 from ..dialects.base import Side
 from ..framing.lines import LineDecoder, Oversized
+from ..peer._wait import servants
 from ..testing import Frame
 from ..testing._wires import read_json
 from ..transports.descriptors import open_reader, open_writer
 from ..transports.processes import open_process
 
-__all__ = ["record_stdio"]
+__all__ = ["record_stdio", "safely"]
+
+logger = logging.getLogger(__name__)
 
 _CHUNK = 64 * 1024
 _LINE_BYTES = 256 * 1024 * 1024
+_SILENCE_SECONDS = 10.0
+"""How long a server may say nothing after the client has left, before it is ended."""
 
 
 async def record_stdio(
@@ -33,28 +39,49 @@ async def record_stdio(
 ) -> int:
     """Be the server on our own standard streams by way of `command`; returns its exit status.
 
-    `tell` is called with every frame of either direction, after it was passed on. The command's stderr is ours. It ends
-    when the client closes our stdin and the command has ended, or when the command ends by itself.
+    `tell` is called with every frame of either direction, after it was passed on; what it raises is logged and changes
+    nothing. The command's stderr is ours. It ends when the command does, or when the client has closed our stdin and
+    the command says nothing for a while, or when it is cancelled; the command is ended if it has not. The status is
+    then 128 and the number of the signal, as a shell has it.
+
+    Raises OSError if the command cannot be started.
     """
     began = trio.current_time()
     async with open_process(command, env=env, inherit_env=None, stderr="forward") as process:
         reader, writer = open_reader(stdin), open_writer(stdout)
+        patience = trio.CancelScope()
+        left = False
+
+        async def to_server() -> None:
+            nonlocal left
+            left = await _carry(reader, process._send_stream, _Recorder(Side.CLIENT, tell, began), lambda: None)
+            await process._send_stream.aclose()
+            wait_on()
+
+        def wait_on() -> None:
+            if left:
+                patience.deadline = trio.current_time() + _SILENCE_SECONDS
+
         try:
-            async with trio.open_nursery() as nursery:
-
-                async def to_server() -> None:
-                    await _carry(reader, process._send_stream, _Recorder(Side.CLIENT, tell, began))
-                    await process._send_stream.aclose()
-
+            async with servants() as nursery:
                 nursery.start_soon(to_server)
-                await _carry(process._receive_stream, writer, _Recorder(Side.SERVER, tell, began))
-                nursery.cancel_scope.cancel()
+                with patience:
+                    await _carry(process._receive_stream, writer, _Recorder(Side.SERVER, tell, began), wait_on)
         finally:
             with trio.CancelScope(shield=True):
                 await reader.aclose()
                 await writer.aclose()
         await process.aclose()
-        return process.returncode or 0
+        code = process.returncode or 0
+        return 128 - code if code < 0 else code
+
+
+def safely(tell: Callable[[Frame], None], frame: Frame) -> None:
+    """Tell of a frame; what that raises is nothing to the connection that the frame went by on."""
+    try:
+        tell(frame)
+    except Exception:
+        logger.exception("a frame could not be told of")
 
 
 class _Recorder:
@@ -83,14 +110,21 @@ class _Recorder:
 
     def _say(self, frame: Frame) -> None:
         frame.at = trio.current_time() - self._began
-        self._tell(frame)
+        safely(self._tell, frame)
 
 
-async def _carry(source: trio.abc.ReceiveStream, target: trio.abc.SendStream, recorder: _Recorder) -> None:
+async def _carry(
+    source: trio.abc.ReceiveStream, target: trio.abc.SendStream, recorder: _Recorder, passed: Callable[[], None]
+) -> bool:
+    """Pass on what comes until either stream ends, calling `passed` each time; returns whether it was the source."""
+    ended = False
     try:
         while data := await source.receive_some(_CHUNK):
             await target.send_all(data)
             recorder.feed(bytes(data))
+            passed()
+        ended = True
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     recorder.end()
+    return ended

@@ -170,14 +170,18 @@ class Faults(Fault):
 
 
 class FaultyStream(trio.abc.SendStream):
-    """A stream on which a fault happens to what is written."""
+    """A stream on which a fault happens to what is written; while `healthy`, none does."""
 
-    def __init__(self, stream: trio.abc.SendStream, fault: Fault) -> None:
+    def __init__(self, stream: trio.abc.SendStream, fault: Fault, *, healthy: bool = False) -> None:
+        self.healthy = healthy
         self._stream = stream
         self._fault = fault
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write, as far as the fault lets it. Raises `trio.BrokenResourceError` where it cuts the connection."""
+        if self.healthy:
+            await self._stream.send_all(data)
+            return
         await trio.lowlevel.checkpoint()
         for piece in self._fault.pieces(bytes(data)):
             if isinstance(piece, _End):

@@ -9,7 +9,6 @@ Spec: basic/transports "Streamable HTTP".
 from __future__ import annotations
 
 import json
-import re
 import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -30,7 +29,6 @@ __all__ = ["Exchange", "HttpClientWire"]
 
 _CHUNK = 64 * 1024
 _EVENT_BYTES = 256 * 1024 * 1024
-_EVENT_END = re.compile(rb"(?<=\n\n)")
 _VERSION = "io.modelcontextprotocol/protocolVersion"
 
 
@@ -232,9 +230,10 @@ class HttpClientWire(Wire):
                 exchange.answered.set()
             elif isinstance(event, h11.Data):
                 if exchange.streams:
-                    for piece in _EVENT_END.split(bytes(event.data)):  # one at a time, so that each has its own id
-                        for item in events.feed(piece):
-                            self._event(exchange, item, events)
+                    items = events.feed(bytes(event.data))
+                    exchange.retry_ms = events.retry_ms
+                    for item, id in zip(items, events.ids, strict=True):
+                        self._event(exchange, item, id)
                 else:
                     body += event.data
             elif isinstance(event, h11.EndOfMessage):
@@ -255,10 +254,10 @@ class HttpClientWire(Wire):
             frame.event = "accepted" if exchange.status is not None and exchange.status < 300 else "refused"
         self.arrived(frame)
 
-    def _event(self, exchange: Exchange, item: object, events: EventDecoder) -> None:
-        exchange.last_event_id, exchange.retry_ms = events.last_id, events.retry_ms
+    def _event(self, exchange: Exchange, item: object, id: str | None) -> None:
+        exchange.last_event_id = id
         frame = self._frame(exchange)
-        frame.event_id = events.last_id
+        frame.event_id = id
         if isinstance(item, Oversized):
             frame.event = f"an event of more than {item.limit} bytes"
         else:

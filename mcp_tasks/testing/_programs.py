@@ -20,7 +20,7 @@ from ._http_client_wire import HttpClientWire
 from ._http_server_wire import HttpServerWire, open_http_server_wire
 from ._relayed import RelayedWire, open_relayed_wire
 from ._scripted import Remote, greet, opening, stamp_of
-from ._wires import Wire, open_program
+from ._wires import LineWire, Wire, open_program
 
 __all__ = ["open_server_wire", "script_client", "script_server"]
 
@@ -37,8 +37,13 @@ async def open_server_wire(
 ) -> AsyncIterator[Wire]:
     """The client's end of a connection with a server that is a command or a URL, and nobody who speaks by it.
 
-    Raises OSError if the command cannot be started. The block's own exception leaves as it is.
+    Raises OSError if the command cannot be started, and ValueError for what a target of that kind has no use for. The
+    block's own exception leaves as it is.
     """
+    if isinstance(target, str) and (env is not None or fault is not None):
+        raise ValueError("env and fault are for servers that are commands")
+    if not isinstance(target, str) and headers is not None:
+        raise ValueError("headers are for servers that are URLs")
     async with servants() as nursery:
         if isinstance(target, str):
             wire = HttpClientWire(target, nursery, headers=headers)
@@ -80,6 +85,8 @@ async def script_server(
             await remote.notify("notifications/initialized")
             if isinstance(wire, HttpClientWire):
                 wire.listen()
+        if isinstance(wire, LineWire):
+            wire.start_faults()
         yield remote
 
 

@@ -33,6 +33,7 @@ class RelayedWire(Wire):
         self.starts = 0
         self._line: LineWire | None = None
         self._opened = trio.Event()
+        self._closed = trio.Event()
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Carry one start to its end."""
@@ -48,9 +49,9 @@ class RelayedWire(Wire):
                     frame.channel = channel
                     self.arrived(frame)
             except ConnectionClosed:
-                await line.aclose()
-            if self._line is line:
-                self.arrived(Frame(Side.CLIENT, channel=channel, event="closed"))
+                pass
+            self.arrived(Frame(Side.CLIENT, channel=channel, event="closed"))
+            await self._closed.wait()  # who says no more may still listen
 
     async def send(self, message: JSON, *, channel: str | None = None) -> Frame:
         line = await self._latest()
@@ -67,6 +68,7 @@ class RelayedWire(Wire):
         return self._line
 
     async def aclose(self) -> None:
+        self._closed.set()
         if self._line is not None:
             await self._line.aclose()
         self.over("the wire has been closed")

@@ -85,12 +85,15 @@ class Remote:
     # --- sending --------------------------------------------------------------------------------------------------
 
     async def send_raw(self, data: bytes) -> None:
-        """Send bytes as they are; a line ends with a newline of yours."""
-        await self.wire.send_raw(data)
+        """Send bytes as they are; a line ends with a newline of yours. Raises `NothingCame` if nobody takes them."""
+        with self._patient("somebody who takes what is sent"):
+            await self.wire.send_raw(data)
 
     async def send(self, message: JSON) -> Frame:
-        """Send any JSON value as a message."""
-        return await self.wire.send(message)
+        """Send any JSON value as a message. Raises `NothingCame` if nobody takes it."""
+        with self._patient("somebody who takes what is sent"):
+            frame = await self.wire.send(message)
+        return frame  # noqa: RET504 - behind the block, which raises if it was not reached in time
 
     async def notify(self, method: str, params: JSON = UNSET) -> None:
         """Send a notification."""
@@ -210,9 +213,17 @@ class Remote:
         return found
 
     async def ended(self) -> None:
-        """Wait until the peer under test has closed its end."""
-        while self._ended is None:
-            await self._arrived.park()
+        """Wait until the peer under test has closed its end. Raises `NothingCame` if it does not."""
+        with self._patient("the end of the connection"):
+            while self._ended is None:
+                await self._arrived.park()
+
+    @contextmanager
+    def _patient(self, what: str) -> Iterator[None]:
+        with trio.move_on_after(self.patience) as waited:
+            yield
+        if waited.cancelled_caught:
+            raise NothingCame(what, None, list(self._unread))
 
     async def _read(self) -> None:
         try:
@@ -228,12 +239,13 @@ class Remote:
             self._arrived.unpark_all()
 
     def _take(self, message: JSONObject) -> None:
-        method = message.get("method")
-        if "method" not in message and message.get("id") is not None:
-            self._answers[message["id"]] = message
-        elif method in self._held:
+        frame = self._frames[id(message)]
+        method = frame.method  # None where that is no string
+        if "method" not in message and frame.id is not None:
+            self._answers[frame.id] = message
+        elif method is not None and method in self._held:
             self._held[method].append(message)
-        elif method in self._automatic:
+        elif method is not None and method in self._automatic:
             self._nursery.start_soon(self._behave, message, *self._automatic[method])
         else:
             self._unread.append(message)
@@ -271,17 +283,18 @@ async def scripted(
 ) -> AsyncIterator[Remote]:
     """Put `peer` to the test as `side`, with a script at the other end.
 
-    The script shakes hands first, with these capabilities of its own (None: all that revision has), unless it is told
-    not to; where there is no handshake it says them in each request, or when it is asked. `principal` is whom the peer
-    takes the script to be, and `identified` whether a server can tell by that one client from another. `tap` sees the
-    bytes of both directions, `fault` happens to those that the script sends. The connection ends with the block, whose
-    exception leaves as it is.
+    The script shakes hands first, with these capabilities of its own (None: all that revision has), unless it is
+    told not to; where there is no handshake it says them in each request, or when it is asked. `principal` is whom
+    the peer takes the script to be, and `identified` whether a server can tell by that one client from another.
+    `tap` sees the bytes of both directions, `fault` happens to those that the script sends once it has shaken
+    hands. The connection ends with the block, whose exception leaves as it is.
     """
     there, back = MemoryPipe(tap=tap), MemoryPipe(tap=tap)
     transport = LineTransport(back, MemoryReader(there), limits=peer.limits)
     async with servants() as nursery:
-        sending = there if fault is None else FaultyStream(there, fault)
-        remote = Remote(LineWire(side.other, sending, MemoryReader(back), nursery), nursery)
+        sending = there if fault is None else FaultyStream(there, fault, healthy=True)
+        wire = LineWire(side.other, sending, MemoryReader(back), nursery)
+        remote = Remote(wire, nursery)
         if side is Side.SERVER:
             remote.connection = await nursery.start(_served, peer, transport, principal, identified)
             if DIALECTS[revision].stateless:
@@ -290,6 +303,7 @@ async def scripted(
                 await remote.request("initialize", opening(revision, capabilities))
                 await remote.notify("notifications/initialized")
                 await remote.connection.wait_ready()
+            wire.start_faults()
             yield remote
         else:
             finished = trio.Event()
@@ -303,6 +317,7 @@ async def scripted(
                 remote.connection = opened
             else:
                 nursery.start_soon(_quietly, _connecting(peer, transport, revision, principal, finished))
+            wire.start_faults()
             yield remote
             finished.set()
         await there.aclose()

@@ -27,6 +27,7 @@ __all__ = ["LineWire", "Wire", "open_program"]
 
 _LINE_BYTES = 256 * 1024 * 1024
 _CHUNK = 256 * 1024
+_DEPTH = 200
 
 Tap = Callable[[Frame], None]
 """Is shown every frame of both directions, in order, when it is sent or has come, before anybody acts on it."""
@@ -116,6 +117,7 @@ class LineWire(Wire):
         super().__init__(side)
         self._send_stream = send_stream
         self._receive_stream = receive_stream
+        self._faulty = send_stream if isinstance(send_stream, FaultyStream) else None
         self._why = why
         self._sending = trio.Lock()
         nursery.start_soon(self._read)
@@ -131,6 +133,11 @@ class LineWire(Wire):
                 await self._send_stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ConnectionClosed(await self._reason()) from None
+
+    def start_faults(self) -> None:
+        """From now on whatever fault there is happens to what we send."""
+        if self._faulty is not None:
+            self._faulty.healthy = False
 
     async def end_sending(self) -> None:
         """Close our direction; the other side may go on."""
@@ -168,11 +175,29 @@ def _frame(sender: Side, line: bytes | Oversized) -> Frame:
 
 
 def read_json(data: bytes) -> JSON:
-    """The JSON value that `data` is, read as JSON has it and no laxer; UNSET if it is none."""
+    """The JSON value that `data` is, read as JSON has it and no laxer; UNSET if it is none.
+
+    What is nested so deeply that whoever looks at it would run out of stack is none either.
+    """
     try:
-        return json.loads(data.decode(), parse_constant=_refuse)
+        value = json.loads(data.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):
         return UNSET
+    return UNSET if _too_deep(value) else value
+
+
+def _too_deep(value: JSON) -> bool:
+    level = [value]
+    for _ in range(_DEPTH):
+        level = [
+            part
+            for one in level
+            if isinstance(one, (dict, list))
+            for part in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _refuse(constant: str) -> None:
@@ -199,5 +224,5 @@ async def open_program(
         async def why() -> str:
             return await process._why(ConnectionClosed("the program has closed its stdout"))
 
-        sending = process._send_stream if fault is None else FaultyStream(process._send_stream, fault)
+        sending = process._send_stream if fault is None else FaultyStream(process._send_stream, fault, healthy=True)
         yield LineWire(Side.CLIENT, sending, process._receive_stream, nursery, why=why), process

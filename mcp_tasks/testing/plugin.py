@@ -1,8 +1,9 @@
 """A pytest plugin: scripts and monitors as fixtures, for tests of any client or server on trio.
 
 It is there as soon as mcp-tasks is installed beside pytest. Tests are coroutines run on trio, by pytest-trio or any
-other plugin. Every connection is watched: what the program under test does that the specification forbids fails the
-test at its end, unless the test takes the violations out of `Monitor.violations`.
+other plugin. Every connection is watched: where the program under test breaks a MUST of the specification, the test
+fails at its end, and where it does not follow a SHOULD, there is an `AdviceWarning`, unless the test takes the
+violations out of `Monitor.violations`.
 
     async def test_my_server(mcp_server):
         async with mcp_server(["python", "my_server.py"], revision="2025-11-25") as client:
@@ -12,6 +13,7 @@ test at its end, unless the test takes the violations out of `Monitor.violations
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,10 +24,14 @@ if TYPE_CHECKING:
     from ..peer.peer import Peer
     from . import Monitor, Remote
 
-__all__ = ["Opened", "mcp_client", "mcp_monitor", "mcp_peer", "mcp_server"]
+__all__ = ["AdviceWarning", "Opened", "mcp_client", "mcp_monitor", "mcp_peer", "mcp_server"]
 
 Opened = Callable[..., "AbstractAsyncContextManager[Remote]"]
 """The type of the fixtures: called with what to talk to, they open a watched script."""
+
+
+class AdviceWarning(pytest.PytestWarning):
+    """The program under test does not do what the specification says it SHOULD; it may have its reasons."""
 
 
 class _Watch:
@@ -47,15 +53,18 @@ class _Watch:
         return remote
 
     def check(self) -> None:
-        """Fail if anything was broken."""
-        violations = [str(violation) for monitor in self.monitors for violation in monitor.violations]
-        if violations:
-            pytest.fail("the program under test broke the protocol:\n" + "\n".join(violations), pytrace=False)
+        """Fail if a MUST was broken, and warn of each SHOULD that was not followed."""
+        violations = [violation for monitor in self.monitors for violation in monitor.violations]
+        broken = [str(violation) for violation in violations if violation.level == "MUST"]
+        if broken:
+            pytest.fail("the program under test broke the protocol:\n" + "\n".join(broken), pytrace=False)
+        for violation in violations:
+            warnings.warn(AdviceWarning(str(violation)), stacklevel=2)
 
 
 @pytest.fixture
 def mcp_watch() -> Iterator[_Watch]:
-    """What looks on at the connections of this test; fails it at its end if the program under test broke a rule."""
+    """What looks on at the connections of this test; fails it at its end if the program under test broke a MUST."""
     watch = _Watch()
     yield watch
     watch.check()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from types import ModuleType
 
 import pytest
@@ -19,9 +18,6 @@ from conformance.runner import play
 from conformance.scenario import all_scenarios
 from conformance.verdicts import Finding, Play
 from mcp_tasks.testing import Frame, Side
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
 
 ROWS = load_ledger()
 
@@ -119,7 +115,7 @@ def test_the_results_have_the_table_the_words_and_the_frames() -> None:
     report = _report(kept=False)
     known = Explained("no ttl", "It is left out.", ("somebody",), "server", ("T25-122",))
     written = write_results([report], [PeerProgram("somebody", "a program")], [known])
-    assert "| somebody | **1** |" in written.replace("0 **1**", "**1**")
+    assert "| 2025-11-25 tasks | **1** |" in written
     assert "### no ttl" in written
     assert "It is left out." in written
     assert "> <--" in written
@@ -146,9 +142,8 @@ async def test_our_own_server_over_http_says_where_it_is() -> None:
 async def test_a_server_that_says_nothing_cannot_be_reached() -> None:
     (scenario,) = (one for one in all_scenarios() if (one.name, one.leg) == ("an_unknown_task", "server"))
     async with launched([sys.executable, "-c", "raise SystemExit('no such thing')"]) as subject:
-        with pytest.raises(ExceptionGroup) as caught:
+        with pytest.raises(OSError, match="no such thing"):
             await play(subject, scenario, profile_of(all_peers(_without_node())[0].servers[0]))
-    assert "no such thing" in "".join(traceback.format_exception(caught.value))
 
 
 async def test_our_own_client_does_errands_as_a_program() -> None:

@@ -13,7 +13,17 @@ import pytest
 import trio
 
 from mcp_tasks import ConnectionClosed, Context, Peer, open_http, open_stdio, serve_http
-from mcp_tasks.testing import HttpClientWire, HttpServerWire, NothingCame, Remote, script_client, script_server
+from mcp_tasks.testing import (
+    HttpClientWire,
+    HttpServerWire,
+    NothingCame,
+    Remote,
+    Reorder,
+    Split,
+    script_client,
+    script_server,
+    scripted,
+)
 from mcp_tasks.wire.client_features import ElicitFormParams
 
 FORGE = [sys.executable, str(Path(__file__).parents[3] / "examples" / "forge.py")]
@@ -175,3 +185,63 @@ async def test_what_does_not_come_in_time() -> None:
     async with script_client("stdio", patience=0.01) as server:
         with pytest.raises(NothingCame, match="waited for a tools/call"):
             await server.expect("tools/call")
+
+
+async def test_what_a_target_has_no_use_for() -> None:
+    for target, options in (
+        (FORGE, {"headers": {}}),
+        ("http://127.0.0.1:9", {"env": {}}),
+        ("http://x", {"fault": Split(1)}),
+    ):
+        with pytest.raises(ValueError, match="are for servers that are"):
+            async with script_server(target, **options):  # type: ignore[arg-type]
+                raise AssertionError("it could")
+
+
+@pytest.mark.parametrize("what", ["nobody starts", "nobody ends"])
+async def test_patience_ends(what: str) -> None:
+    async with script_client("stdio", patience=0.01) as server:
+        with pytest.raises(NothingCame):
+            await (server.notify("x") if what == "nobody starts" else server.ended())
+
+
+async def test_a_program_that_does_not_read() -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    async with script_server(command, handshake=False, patience=0.1) as client:
+        with pytest.raises(NothingCame, match="somebody who takes what is sent"):
+            await client.send_raw(b"x" * 10_000_000)
+
+
+HALF_CLOSES = """
+import subprocess, sys
+server = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+server.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "x"}\\n')
+server.stdin.close()
+print(server.stdout.readline().decode())
+"""
+
+
+async def test_a_client_that_says_no_more_can_still_listen() -> None:
+    async with script_client("stdio") as server:
+        command = [sys.executable, "-c", HALF_CLOSES.replace("\\\\n", "\\n"), *server.command]
+        async with trio.open_nursery() as nursery:
+            done: list[bytes] = []
+
+            async def run() -> None:
+                done.append((await trio.run_process(command, capture_stdout=True)).stdout)
+
+            nursery.start_soon(run)
+            request = await server.expect("x")
+            await server.reply(request, {"heard": True})
+        assert b'"heard": true' in done[0]
+
+
+async def test_lines_change_places_once_hands_are_shaken(
+    make_peer: Callable[..., Peer], autojump_clock: object
+) -> None:
+    async with scripted(make_peer(), fault=Reorder()) as client:
+        first = await client.ask("ping")
+        second = await client.ask("ping")
+        await client.response(first)
+        await client.response(second)
+        assert [message["id"] for message in client.received[-2:]] == [second, first]
