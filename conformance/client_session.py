@@ -17,8 +17,9 @@ from attrs import define, field
 from mcp_tasks import UNSET, ConnectionClosed, RequestFailed
 from mcp_tasks.testing import Frame, HttpServerWire, LineWire, NothingCame, RelayedWire, Wire
 
+from .names import CAPABILITIES, RELATED, SERVER_INFO, SUBSCRIPTION, TASKS
 from .scenario import Broken, Errand, NotApplicable
-from .session import RELATED, TASKS, Session
+from .session import Session
 
 __all__ = ["SERVER_2025", "SERVER_2026", "ClientSession", "OurTask"]
 
@@ -36,7 +37,7 @@ _HANGING_UP_SECONDS = 2.0
 """How long the end of a pipe may take to be seen once its client has ended."""
 _LAST_WORDS_SECONDS = 0.1
 """The same where it is not to be seen: what was said last is in our buffers by then, and only has to be read."""
-_SERVER_INFO = {"_meta": {"io.modelcontextprotocol/serverInfo": JUDGE}}
+_SERVER_INFO = {"_meta": {SERVER_INFO: JUDGE}}
 _OTHER_TOOLS: Mapping[str, Any] = {  # of 2025-11-25: what they say of being a task
     "forbidden": {"execution": {"taskSupport": "forbidden"}},
     "required": {"execution": {"taskSupport": "required"}},
@@ -224,7 +225,7 @@ class ClientSession(Session):
         """Whether a call may be answered with a task."""
         if self.era != _STATELESS:
             return "task" in call.params
-        declared = call.meta.get("io.modelcontextprotocol/clientCapabilities")
+        declared = call.meta.get(CAPABILITIES)
         extensions = declared.get("extensions") if isinstance(declared, dict) else None
         return isinstance(extensions, dict) and TASKS in extensions
 
@@ -337,7 +338,7 @@ class ClientSession(Session):
                 await self._tell(frame, "notifications/tasks", told)
 
     async def _tell(self, listening: Frame, method: str, params: Mapping[str, Any]) -> None:
-        told = {**params, "_meta": {"io.modelcontextprotocol/subscriptionId": listening.object["id"]}}
+        told = {**params, "_meta": {SUBSCRIPTION: listening.object["id"]}}
         message = {"jsonrpc": "2.0", "method": method, "params": told}
         try:
             await self.wire.send(message, channel=listening.channel or None)

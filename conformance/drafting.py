@@ -15,6 +15,7 @@ import trio
 from attrs import define, field
 
 from .answers import answer_to
+from .names import SERVER_INFO
 from .profile import ABILITIES, Profile
 from .runner import PATIENCE_SECONDS, play
 from .scenario import Scenario
@@ -104,9 +105,7 @@ async def draft(
     known: dict[str, Tool] = {}
 
     async def look(session: ServerSession) -> None:
-        info = session.opening.result.get("serverInfo") or session.opening.meta.get(
-            "io.modelcontextprotocol/serverInfo"
-        )
+        info = session.opening.result.get("serverInfo") or session.opening.meta.get(SERVER_INFO)
         if isinstance(info, dict) and isinstance(info.get("name"), str):
             found.name = info["name"]
         found.tasks |= session.announces("tasks", "requests", "tools", "call")

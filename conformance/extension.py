@@ -13,9 +13,10 @@ import trio
 from mcp_tasks.testing import Frame
 
 from .answers import answer_to
+from .names import CAPABILITIES, TASKS
 from .scenario import Broken, NotApplicable
 from .server_session import CLIENT_2026, ServerSession
-from .session import TASKS, TERMINAL, MadeTask, result_in
+from .session import TERMINAL, MadeTask, result_in
 
 __all__ = [
     "ANY",
@@ -25,7 +26,6 @@ __all__ = [
     "answers_to",
     "asking_task",
     "bare",
-    "code_of",
     "declare",
     "names_the_extension",
     "otherwise",
@@ -34,7 +34,6 @@ __all__ = [
     "some_task",
 ]
 
-CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 ANY = ("quick", "many", "required", "slow")
 """Abilities that may be a task, those first that are soon over."""
 WITHOUT: Mapping[str, Any] = {name: value for name, value in CLIENT_2026.items() if name != "extensions"}
@@ -52,11 +51,6 @@ def declare(s: ServerSession, capabilities: Mapping[str, Any]) -> None:
     """From now on say this of the judge in each request."""
     assert s.stamp is not None
     s.stamp = {**s.stamp, CAPABILITIES: dict(capabilities)}
-
-
-def code_of(frame: Frame) -> Any:
-    """The code of the error that an answer is; None if it is none."""
-    return None if frame.error is None else frame.error.get("code")
 
 
 def names_the_extension(frame: Frame) -> bool:

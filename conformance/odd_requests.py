@@ -15,21 +15,13 @@ from mcp_tasks.testing import Frame, HttpClientWire, NothingCame
 from .scenario import Broken
 from .server_session import ServerSession
 
-__all__ = ["CAPABILITIES", "VERSION", "code_of", "exchanged", "http_wire", "says_what_is_missing", "told"]
-
-VERSION = "io.modelcontextprotocol/protocolVersion"
-CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+__all__ = ["exchanged", "http_wire", "says_what_is_missing", "told"]
 
 
 def http_wire(s: ServerSession) -> HttpClientWire:
     """The wire of a scenario that is played over HTTP alone."""
     assert isinstance(s.wire, HttpClientWire)
     return s.wire
-
-
-def code_of(answer: Frame) -> Any:
-    """The code of an error; None for anything else."""
-    return None if answer.error is None else answer.error.get("code")
 
 
 async def told(
@@ -76,7 +68,7 @@ def says_what_is_missing(s: ServerSession, answer: Frame, capability: str) -> No
     """Judge the refusal of a request that cannot do without a capability which its client has not declared."""
     data = (answer.error or {}).get("data")
     listed = data.get("requiredCapabilities") if isinstance(data, dict) else None
-    names = code_of(answer) == -32021 and isinstance(listed, dict) and capability in listed
+    names = answer.code == -32021 and isinstance(listed, dict) and capability in listed
     expected = f"it is refused with -32021, and error.data.requiredCapabilities has {capability}"
     s.judge("C26-059", names, expected, answer)
     if s.transport == "http":

@@ -11,8 +11,9 @@ import trio
 from mcp_tasks.testing import Frame, HttpClientWire, Wire
 
 from .answers import answer_to
+from .names import RELATED, TASKS
 from .scenario import Broken, NotApplicable
-from .session import RELATED, TASKS, MadeTask, Session, result_in
+from .session import MadeTask, Session, result_in
 from .subjects import Served
 
 __all__ = ["CLIENT_2025", "CLIENT_2026", "JUDGE", "ServerSession", "stamp"]

@@ -15,14 +15,13 @@ from mcp_tasks import UNSET, ConnectionClosed
 from mcp_tasks.testing import Frame, Monitor, NothingCame, Remote, Wire
 
 from .answers import answer_to
+from .names import RELATED
 from .profile import Ability, Profile
 from .scenario import Broken, NotApplicable
 from .verdicts import Finding
 
-__all__ = ["RELATED", "TASKS", "TERMINAL", "MadeTask", "Session", "related_to"]
+__all__ = ["TERMINAL", "MadeTask", "Session", "related_to"]
 
-RELATED = "io.modelcontextprotocol/related-task"
-TASKS = "io.modelcontextprotocol/tasks"
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
 

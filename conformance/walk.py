@@ -168,7 +168,7 @@ class Walk:
             self.session.judge("X26-084", answer.error is None, "a cancellation is acknowledged", answer)
             task.stopped = True
         elif before is not None:
-            code = None if answer.error is None else answer.error.get("code")
+            code = answer.code
             self.session.judge("T25-113", code == -32602, f"a {before} task cannot be cancelled", answer)
         elif answer.error is None:
             self.session.judge("T25-115", answer.result.get("status") == "cancelled", "it is cancelled", answer)
@@ -191,7 +191,7 @@ class Walk:
 
     async def _unknown(self) -> None:
         answer = await self.session.call("tasks/get", {"taskId": f"never-made-{len(self.tasks)}"})
-        code = None if answer.error is None else answer.error.get("code")
+        code = answer.code
         self._judge("T25-130", "X26-105", code == -32602, "an unknown task is -32602", answer)
 
     async def _update(self, task: _Task) -> None:

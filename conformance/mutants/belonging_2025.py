@@ -9,9 +9,8 @@ from attrs import define, field
 
 from mcp_tasks.testing import Frame
 
+from ..names import RELATED
 from . import Edit, Known, Mutant, also, drop, early, error, meta, notice, put, response, result, task
-
-_RELATED = "io.modelcontextprotocol/related-task"
 
 
 @define
@@ -24,7 +23,7 @@ class _Confused(Edit):
     def edit(self, frame: Frame, known: Known) -> Iterable[Frame]:
         asked = known.requests.get(frame.id)
         if frame.is_response and asked is not None and asked.method == self.method:
-            other = asked.meta.get(_RELATED)
+            other = asked.meta.get(RELATED)
             if isinstance(other, dict):
                 self.change(frame.object, other["taskId"])
         return (frame,)
@@ -37,11 +36,11 @@ def _shows(message: dict[str, Any], id: str) -> None:
 
 def _gives(message: dict[str, Any], id: str) -> None:
     if "result" in message:
-        message["result"]["_meta"] = {_RELATED: {"taskId": id}}
+        message["result"]["_meta"] = {RELATED: {"taskId": id}}
 
 
 def _refuses(params: Mapping[str, Any], known: Known) -> dict[str, Any] | None:
-    if _RELATED in (params.get("_meta") or {}):
+    if RELATED in (params.get("_meta") or {}):
         return {"error": {"code": -32602, "message": "This is no request of a task"}}
     return None
 
@@ -77,7 +76,7 @@ class _Stops(Edit):
 def _more_progress(frame: Frame, known: Known) -> dict[str, Any]:
     tokens = [asked.meta["progressToken"] for asked in known.requests.values() if "progressToken" in asked.meta]
     params = {"progressToken": tokens[0] if tokens else "?", "progress": 99}
-    related = {"_meta": {_RELATED: {"taskId": frame.result["taskId"]}}}
+    related = {"_meta": {RELATED: {"taskId": frame.result["taskId"]}}}
     return {"jsonrpc": "2.0", "method": "notifications/progress", "params": {**params, **related}}
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 from mcp_tasks.testing import Frame
 
+from ..names import CAPABILITIES, TASKS
 from . import Edit, Known, Mutant, also, drop, header, instead, meta, put, request, retort, silent
 
 _CLIENT = ("client",)
-_TASKS = "io.modelcontextprotocol/tasks"
-_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 _FAILED = '{"error": {"message": "it makes no sense"}}'
 
 
@@ -32,7 +31,7 @@ def _of_extensions(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[s
     """A change of the extensions that a request declares."""
 
     def changed(params: dict[str, Any]) -> None:
-        capabilities = params.get("_meta", {}).get(_CAPABILITIES)
+        capabilities = params.get("_meta", {}).get(CAPABILITIES)
         if isinstance(capabilities, dict) and "extensions" in capabilities:
             change(capabilities["extensions"])
 
@@ -40,8 +39,8 @@ def _of_extensions(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[s
 
 
 def _misspell(extensions: dict[str, Any]) -> None:
-    if _TASKS in extensions:
-        extensions["io.modelcontextprotocol/Tasks"] = extensions.pop(_TASKS)
+    if TASKS in extensions:
+        extensions["io.modelcontextprotocol/Tasks"] = extensions.pop(TASKS)
 
 
 def _to_each(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -85,7 +84,7 @@ def _of_task(name: str, value: str | None) -> Edit:
 MUTANTS = [
     Mutant("X26-001", request("", _of_extensions(_misspell)), legs=_CLIENT),
     Mutant("X26-002", request("tasks/get", _of_extensions(lambda extensions: extensions.clear())), legs=_CLIENT),
-    Mutant("X26-004", request("tools/call", _of_extensions(put(**{_TASKS: {"poll": True}}))), legs=_CLIENT),
+    Mutant("X26-004", request("tools/call", _of_extensions(put(**{TASKS: {"poll": True}}))), legs=_CLIENT),
     Mutant("X26-006", request("tools/call", put(task={})), legs=_CLIENT),
     Mutant("X26-009", Edit(), legs=_CLIENT, prints=lambda text: _FAILED, only="an_ordinary_result", note="plain"),
     Mutant("X26-009", Edit(), legs=_CLIENT, prints=lambda text: _FAILED, only="over_from_the_start", note="task"),

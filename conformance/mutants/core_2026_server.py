@@ -10,6 +10,7 @@ from attrs import define
 
 from mcp_tasks.testing import Frame
 
+from ..names import CAPABILITIES, SUBSCRIPTION, VERSION
 from . import (
     Edit,
     Known,
@@ -31,9 +32,6 @@ from . import (
 )
 
 _SERVER = ("server",)
-_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
-_VERSION = "io.modelcontextprotocol/protocolVersion"
-_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _UNKNOWN = "judge/no-such-method"
 _ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _DONE = {"result": {"resultType": "complete", "content": [{"type": "text", "text": "done"}]}}
@@ -250,11 +248,11 @@ MUTANTS = [
     Mutant(
         "C26-052", early("server/discover", _when(_REFUSED, lambda params: _said(params, "traceparent"))), legs=_SERVER
     ),
-    Mutant("C26-055", early("tools/list", _when(_NOTHING, lambda params: _said(params, _CAPABILITIES) is None))),
-    Mutant("C26-055", early("tools/list", _when(_NOTHING, lambda params: not _said(params, _VERSION)))),
+    Mutant("C26-055", early("tools/list", _when(_NOTHING, lambda params: _said(params, CAPABILITIES) is None))),
+    Mutant("C26-055", early("tools/list", _when(_NOTHING, lambda params: not _said(params, VERSION)))),
     Mutant("C26-055", error("tools/list", lambda found: put(code=-32600)(found) if found["code"] == -32602 else None)),
     Mutant("C26-056", _status(-32602, 200), transport="http"),
-    Mutant("C26-058", lambda: early("tools/call", _when(_ASKED, lambda params: _said(params, _CAPABILITIES) == {}))),
+    Mutant("C26-058", lambda: early("tools/call", _when(_ASKED, lambda params: _said(params, CAPABILITIES) == {}))),
     Mutant("C26-059", error("tools/call", drop("data"))),
     Mutant("C26-059", _coded(-32021, -32603)),
     Mutant("C26-060", _status(-32021, 200), transport="http"),
@@ -279,7 +277,7 @@ MUTANTS = [
         transport="http",
     ),
     Mutant(
-        "C26-170", _takes(*_MISMATCHED, lambda frame: _said(frame.params, _VERSION) == "2025-11-25"), transport="http"
+        "C26-170", _takes(*_MISMATCHED, lambda frame: _said(frame.params, VERSION) == "2025-11-25"), transport="http"
     ),
     Mutant("C26-170", _takes(*_MISMATCHED, _header_of("mcp-protocol-version", "2025-11-25".__eq__)), transport="http"),
     Mutant("C26-171", _status(-32022, 200), transport="http"),
@@ -336,7 +334,7 @@ MUTANTS = [
     ),
     Mutant(
         "C26-265",
-        early("tools/call", _when(_ASKED, lambda params: "elicitation" not in (_said(params, _CAPABILITIES) or {}))),
+        early("tools/call", _when(_ASKED, lambda params: "elicitation" not in (_said(params, CAPABILITIES) or {}))),
     ),
     Mutant(
         "C26-277",
@@ -359,7 +357,7 @@ MUTANTS = [
     Mutant("C26-284", notice(_ACKNOWLEDGED, drop("notifications")), note="says nothing of it"),
     Mutant(
         "C26-286",
-        notice(_ACKNOWLEDGED, lambda found: found["_meta"].update({_SUBSCRIPTION: str(found["_meta"][_SUBSCRIPTION])})),
+        notice(_ACKNOWLEDGED, lambda found: found["_meta"].update({SUBSCRIPTION: str(found["_meta"][SUBSCRIPTION])})),
     ),
     Mutant("C26-289", response("subscriptions/listen", lambda found: False)),
     Mutant("C26-290", result("subscriptions/listen", drop("_meta"))),

@@ -11,10 +11,9 @@ from attrs import define
 
 from mcp_tasks.testing import Frame
 
+from ..names import CAPABILITIES, TASKS
 from . import Change, Edit, Known, Mutant, also, drop, early, meta, put, result, task
 
-_TASKS = "io.modelcontextprotocol/tasks"
-_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 TASK = {
     "taskId": "8f14e45f-ceea-467f-9d2b-6b1d3c1f0a77",
     "status": "working",
@@ -56,13 +55,13 @@ def created(change: Change) -> Edit:
 
 def undeclared(params: Mapping[str, Any]) -> bool:
     """Whether a request does not declare the extension."""
-    capabilities = params.get("_meta", {}).get(_CAPABILITIES, {})
-    return _TASKS not in capabilities.get("extensions", {})
+    capabilities = params.get("_meta", {}).get(CAPABILITIES, {})
+    return TASKS not in capabilities.get("extensions", {})
 
 
 def legacy(params: Mapping[str, Any]) -> bool:
     """Whether a request declares the tasks of the older era."""
-    return undeclared(params) and "tasks" in params.get("_meta", {}).get(_CAPABILITIES, {})
+    return undeclared(params) and "tasks" in params.get("_meta", {}).get(CAPABILITIES, {})
 
 
 def refusing(code: int, when: Callable[[Mapping[str, Any], Known], Any] = lambda params, known: True) -> Any:
@@ -175,9 +174,9 @@ MUTANTS = [
     # how it announces itself
     Mutant("X26-001", announcing(_renamed), legs=("server",)),
     Mutant("X26-003", announcing(drop("extensions"))),
-    Mutant("X26-004", announcing(put(extensions={_TASKS: {"list": True}})), legs=("server",)),
+    Mutant("X26-004", announcing(put(extensions={TASKS: {"list": True}})), legs=("server",)),
     Mutant("X26-118", result("tools/list", meta(tasks={})), legs=("server",)),
-    Mutant("X26-118", announcing(put(experimental={_TASKS: {}})), legs=("server",), note="an experiment"),
+    Mutant("X26-118", announcing(put(experimental={TASKS: {}})), legs=("server",), note="an experiment"),
     Mutant("X26-129", announcing(drop("extensions"))),
     Mutant("X26-130", announcing(put(tasks={"cancel": {}, "requests": {"tools": {"call": {}}}}))),
     # what it makes a task

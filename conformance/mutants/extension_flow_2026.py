@@ -10,11 +10,10 @@ from attrs import define, field
 
 from mcp_tasks.testing import Frame, Wire
 
+from ..names import SUBSCRIPTION, TASKS
 from . import Edit, Known, Mutant, also, drop, early, error, header, meta, notice, put, response, result, task
 from .extension_2026 import FAULT, TASK, at, becoming, granting, legacy, refusing, undeclared
 
-_TASKS = "io.modelcontextprotocol/tasks"
-_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _ENDED = ("completed", "failed", "cancelled")
 _QUESTION = {"method": "elicitation/create", "params": {"message": "Well?", "requestedSchema": {"type": "object"}}}
@@ -132,7 +131,7 @@ def _of_another(frame: Frame, known: Known) -> dict[str, Any]:
 
 
 def _noise(frame: Frame, known: Known) -> dict[str, Any]:
-    params = {"_meta": {_SUBSCRIPTION: frame.meta[_SUBSCRIPTION]}, "level": "info", "data": "a step"}
+    params = {"_meta": {SUBSCRIPTION: frame.meta[SUBSCRIPTION]}, "level": "info", "data": "a step"}
     return {"jsonrpc": "2.0", "method": "notifications/message", "params": params}
 
 
@@ -210,7 +209,7 @@ MUTANTS = [
     Mutant("X26-011", error("tools/call", _missing(-32601))),
     Mutant("X26-011", lambda: early("tools/call", granting({"resultType": "task", **TASK}, _required)), note="a task"),
     Mutant("X26-012", error("tools/call", drop("data"))),
-    Mutant("X26-012", error("tasks/get", put(data={"requiredCapabilities": [_TASKS]})), note="a list"),
+    Mutant("X26-012", error("tasks/get", put(data={"requiredCapabilities": [TASKS]})), note="a list"),
     Mutant("X26-105", error("tasks/get", put(code=-32002))),
     Mutant("X26-105", error("tasks/get", put(code=-32603)), note="a fault"),
     Mutant("X26-107", error("tasks/get", _missing(-32602))),

@@ -12,9 +12,8 @@ from attrs import define, field
 
 from mcp_tasks.testing import Frame
 
+from ..names import RELATED
 from . import Edit, Known, Mutant, put, task
-
-_RELATED = "io.modelcontextprotocol/related-task"
 
 
 @define
@@ -71,7 +70,7 @@ def _shows(frame: Frame, task: dict[str, Any]) -> None:
 
 
 def _gives(frame: Frame, task: dict[str, Any]) -> None:
-    _answer(frame, {"content": [], "_meta": {_RELATED: {"taskId": task["taskId"]}}})
+    _answer(frame, {"content": [], "_meta": {RELATED: {"taskId": task["taskId"]}}})
 
 
 def _cancels(frame: Frame, task: dict[str, Any]) -> None:

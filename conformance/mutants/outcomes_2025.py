@@ -9,9 +9,8 @@ from attrs import define, field
 
 from mcp_tasks.testing import Frame
 
+from ..names import RELATED
 from . import Edit, Known, Mutant, drop, early, error, late, notice, put, request, response, result, task
-
-_RELATED = "io.modelcontextprotocol/related-task"
 
 
 @define
@@ -107,7 +106,7 @@ MUTANTS = [
     Mutant("T25-091", result("tasks/result", put(content=[{"type": "text", "text": "another"}]))),
     Mutant("T25-091", result("tasks/result", put(taskId="0f3c5a9e7b2d4c18a6e0d1f29b3c7a55")), note="one member more"),
     Mutant("T25-092", lambda: late(_is_result, _never), only="a_cancelled_task"),
-    Mutant("T25-097", request("elicitation/create", put(_meta={_RELATED: {"taskId": "another"}})), legs=("server",)),
+    Mutant("T25-097", request("elicitation/create", put(_meta={RELATED: {"taskId": "another"}})), legs=("server",)),
     Mutant("T25-113", response("tasks/cancel", _cancels), only="cancelled_for_good"),
     Mutant("T25-113", error("tasks/cancel", put(code=-32600)), note="another code"),
     Mutant("T25-115", result("tasks/cancel", put(status="working"))),

@@ -27,7 +27,6 @@ from . import (
     task,
 )
 
-_RELATED = "io.modelcontextprotocol/related-task"
 _TERMINAL = ("completed", "failed", "cancelled")
 _CREATES = ("tools/call", "sampling/createMessage", "elicitation/create")
 _SERVER, _CLIENT = ("server",), ("client",)

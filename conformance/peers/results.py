@@ -18,6 +18,7 @@ from attrs import frozen
 
 from mcp_tasks.testing import Frame, parse_frame
 
+from ..names import CAPABILITIES, CLIENT_INFO, RELATED, SERVER_INFO
 from ..report.model import Found, Judged, Played, Report
 from . import PeerProgram
 
@@ -165,7 +166,7 @@ def _request(frames: Sequence[Frame], at: int) -> int | None:
 
 
 def _task_of(frame: Frame) -> str | None:
-    for holder in (frame.params, frame.result, frame.meta.get("io.modelcontextprotocol/related-task")):
+    for holder in (frame.params, frame.result, frame.meta.get(RELATED)):
         if isinstance(holder, dict) and isinstance(holder.get("taskId"), str):
             return str(holder["taskId"])
     return _made(frame)
@@ -177,7 +178,7 @@ def _made(frame: Frame) -> str | None:
     return str(holder["taskId"]) if isinstance(holder.get("taskId"), str) else None
 
 
-_NOISE = ("io.modelcontextprotocol/clientInfo", "io.modelcontextprotocol/clientCapabilities")
+_NOISE = (CLIENT_INFO, CAPABILITIES)
 
 
 def _line(frame: Frame) -> str:
@@ -205,7 +206,7 @@ def _brief(value: Any, name: str = "") -> Any:
         return {
             part: _DOTS if part in _NOISE else _brief(inner, part)
             for part, inner in value.items()
-            if part not in ("jsonrpc", "io.modelcontextprotocol/serverInfo")
+            if part not in ("jsonrpc", SERVER_INFO)
         }
     if isinstance(value, list):
         return [_brief(part) for part in value]

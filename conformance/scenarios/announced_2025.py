@@ -21,7 +21,7 @@ async def what_is_not_announced(s: Session) -> None:
     for name in missing:
         params = {"taskId": "no-such-task-4f1c"} if name == "cancel" else {}
         answer = await s.call(f"tasks/{name}", params)
-        code = None if answer.error is None else answer.error.get("code")
+        code = answer.code
         s.judge("T25-013", code == _NOT_FOUND, f"without tasks.{name}, tasks/{name} is {_NOT_FOUND}", answer)
 
 
@@ -37,7 +37,7 @@ async def what_is_announced(s: Session) -> None:
             s.skip(id, f"tasks.{name} is not announced")
             continue
         answer = await s.call(method, {} if method == "tasks/list" else {"taskId": made.id})
-        there = answer.is_response and (answer.error is None or answer.error.get("code") != _NOT_FOUND)
+        there = answer.is_response and (answer.code != _NOT_FOUND)
         if not there:
             missing.append(answer)
         if id:
@@ -92,7 +92,7 @@ async def a_plain_request(s: Session) -> None:
     method, params = s.request_for("quick")
     s.require("tasks", "requests", *method.split("/"))
     answer = await s.call(method, params)
-    _judge_forcing(s, answer.error is not None and answer.error.get("code") in (-32600, _NOT_FOUND))
+    _judge_forcing(s, answer.code in (-32600, _NOT_FOUND))
 
 
 def _judge_forcing(s: Session, refused: bool) -> None:
@@ -107,7 +107,7 @@ async def a_forbidden_tool(s: ServerSession) -> None:
     s.require("tasks", "requests", "tools", "call")
     _needs_support(s, "forbidden", "forbidden")
     answer = await s.call(method, {**params, "task": {}})
-    code = None if answer.error is None else answer.error.get("code")
+    code = answer.code
     s.judge("T25-019", code == _NOT_FOUND, f"it is refused with {_NOT_FOUND}", answer)
 
 
@@ -118,7 +118,7 @@ async def a_required_tool(s: ServerSession) -> None:
     s.require("tasks", "requests", "tools", "call")
     _needs_support(s, "required", "required")
     answer = await s.call(method, params)
-    code = None if answer.error is None else answer.error.get("code")
+    code = answer.code
     s.judge("T25-023", code == _NOT_FOUND, f"it is refused with {_NOT_FOUND}", answer)
 
 

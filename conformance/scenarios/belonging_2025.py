@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mcp_tasks.testing import Frame
 
+from ..names import RELATED
 from ..scenario import Broken, NotApplicable, scenario
 from ..server_session import ServerSession
-from ..session import RELATED, MadeTask, Session, related_to, result_in
+from ..session import MadeTask, Session, related_to, result_in
 
 _MANY = 110
 """More than are a page almost anywhere."""
@@ -164,7 +165,7 @@ async def a_list_of_many_tasks(s: Session) -> None:
     cut = bool(there) and sizes[-1] == max(sizes)
     s.judge("T25-110", not cut, "there is a nextCursor as long as there are more tasks", pages[-1])
     refused = await s.call("tasks/list", {"cursor": "no-such-cursor-4f1c"})
-    code = None if refused.error is None else refused.error.get("code")
+    code = refused.code
     s.judge("T25-131", code == -32602, "a cursor that is none is -32602", refused)
 
 

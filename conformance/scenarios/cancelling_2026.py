@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..extension import bare, code_of, some_task
+from ..extension import bare, some_task
 from ..scenario import scenario
 from ..server_session import ServerSession
 from ..session import TERMINAL, MadeTask, result_in
@@ -47,7 +47,7 @@ async def _over(s: ServerSession, made: MadeTask) -> None:
     answer = await s.call("tasks/update", {"taskId": made.id, "inputResponses": late})
     s.judge("X26-077", answer.error is None, "an answer to a task that is over is acknowledged", answer)
     after = await s.get(made.id)
-    if code_of(after) == -32602:
+    if after.code == -32602:
         return  # its time was up
     same = bare(after.result, "lastUpdatedAt") == bare(before.result, "lastUpdatedAt")
     s.judge("X26-077", same, "the task stays as it ended", after)

@@ -8,8 +8,8 @@ from mcp_tasks.testing import Frame, HttpServerWire, Visit
 
 from ..client_session import ClientSession
 from ..hosting import Host
+from ..names import RELATED
 from ..scenario import Errand, NotApplicable, scenario
-from ..session import RELATED
 
 _AS_TASK = Errand(task=True)
 _ANSWER_SECONDS = 2.0

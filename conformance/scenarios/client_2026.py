@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from ..client_session import ClientSession, OurTask, tool_result
+from ..names import CAPABILITIES, TASKS
 from ..scenario import Errand, NotApplicable, scenario
-from ..session import TASKS
 from .questions_2026 import question_for
 
 _OPERATIONS = ("tasks/get", "tasks/update", "tasks/cancel")
@@ -228,7 +228,7 @@ async def listened_to(s: ClientSession) -> None:
 async def an_ordinary_result(s: ClientSession) -> None:
     """The call does not become a task, though it might."""
     call = await s.called()
-    declared = call.meta.get("io.modelcontextprotocol/clientCapabilities")
+    declared = call.meta.get(CAPABILITIES)
     extensions = declared.get("extensions") if isinstance(declared, dict) else None
     names = list(extensions) if isinstance(extensions, dict) else []
     alike = [name for name in names if name.casefold().replace("_", "/").endswith("tasks") and name != TASKS]

@@ -9,9 +9,10 @@ from mcp_tasks import ConnectionClosed
 from mcp_tasks.testing import HttpClientWire
 
 from ..extension import UNKNOWN
+from ..names import TASKS
 from ..scenario import Broken, NotApplicable, scenario
 from ..server_session import CLIENT_2025, CLIENT_2025_PLAIN, JUDGE, ServerSession
-from ..session import TASKS, TERMINAL, result_in
+from ..session import TERMINAL, result_in
 from .receiver_2025 import unless_over
 
 _OLD = "2025-11-25"

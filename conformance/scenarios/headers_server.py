@@ -10,7 +10,8 @@ from typing import Any
 
 from mcp_tasks.testing import Frame
 
-from ..odd_requests import VERSION, code_of, told
+from ..names import VERSION
+from ..odd_requests import told
 from ..scenario import scenario
 from ..server_session import ServerSession
 
@@ -29,7 +30,7 @@ def _encoded(text: str) -> str:
 
 
 def _refused(s: ServerSession, answer: Frame, what: str, *ids: str) -> None:
-    refused = code_of(answer) == -32020 and answer.status == 400
+    refused = answer.code == -32020 and answer.status == 400
     for id in (*ids, "C26-206"):
         s.judge(id, refused, f"{what}: the request is refused with the HTTP status 400 and -32020", answer)
 
@@ -60,7 +61,7 @@ async def a_version_header_that_says_otherwise(s: ServerSession) -> None:
     answer = await told(s, "server/discover", params, headers=headers)
     # Which is wrong first, that they differ or that the one in the body is not spoken, nobody says.
     speaks = _OLDER in (s.opening.result.get("supportedVersions") or ())
-    refused = code_of(answer) == -32020 or (code_of(answer) == -32022 and not speaks)
+    refused = answer.code == -32020 or (answer.code == -32022 and not speaks)
     expected = f"{s.era} in the header and {_OLDER} in the body are refused with 400 and -32020"
     s.judge("C26-170", refused and answer.status == 400, expected, answer)
     params = {"_meta": dict(s.stamp)}
@@ -77,7 +78,7 @@ async def headers_in_another_dress(s: ServerSession) -> None:
     method, params = _call(s)
     name = params["name"]
     answer = await told(s, method, params, headers={"mcp-name": _encoded(name)})
-    taken = code_of(answer) != -32020 and answer.is_response
+    taken = answer.code != -32020 and answer.is_response
     s.judge("C26-194", taken, "Mcp-Name in Base64 is decoded before it is compared", answer)
     dressed = {
         "mcp-method": None,
@@ -88,7 +89,7 @@ async def headers_in_another_dress(s: ServerSession) -> None:
         "MCP-PROTOCOL-VERSION": params["_meta"][VERSION],
     }
     answer = await told(s, method, params, headers=dressed)
-    taken = code_of(answer) != -32020 and answer.is_response
+    taken = answer.code != -32020 and answer.is_response
     s.judge("C26-203", taken, "the names of headers are the same in capital letters", answer)
     _refused(s, await told(s, method, params, headers={"mcp-method": method.upper()}), method.upper(), "C26-203")
     if (other := name.swapcase()) != name:

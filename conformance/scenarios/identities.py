@@ -47,7 +47,7 @@ async def a_task_of_somebody_else(s: ServerSession) -> None:
             foreign = await t.call(method, {"taskId": made.id})
             unknown = await t.call(method, {"taskId": nobodys})
             s.judge("T25-142", "result" not in foreign.object, f"{method} is refused to somebody else", foreign)
-            code = None if foreign.error is None else foreign.error.get("code")
+            code = foreign.code
             alike = code == -32602 and _shown(foreign, made.id) == _shown(unknown, nobodys)
             s.judge("T25-143", alike, f"{method} tells a task of somebody else from none at all by nothing", foreign)
         if isinstance(t.wire, HttpClientWire) and isinstance(s.wire, HttpClientWire) and s.wire.session_id is not None:

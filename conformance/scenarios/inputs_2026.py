@@ -7,9 +7,10 @@ from typing import Any
 import trio
 
 from ..extension import answers_to, asking_task, questions_of
+from ..names import TASKS
 from ..scenario import NotApplicable, scenario
 from ..server_session import ServerSession
-from ..session import TASKS, TERMINAL, result_in
+from ..session import TERMINAL, result_in
 
 _DECLINE: dict[str, Any] = {"action": "decline"}
 _UNDECLARED_SECONDS = 3.0

@@ -79,7 +79,7 @@ async def lifetimes_that_end(s: Session) -> None:
         for id in ("T25-085", "T25-086", "T25-093", "T25-135"):
             s.skip(id, "no task was dropped at the end of its lifetime")
         return
-    code = None if over.error is None else over.error.get("code")
+    code = over.code
     s.judge("T25-135", code == -32602, f"a task whose lifetime is over is answered with {code}", over)
 
     running = await s.get(waited.id)

@@ -14,12 +14,11 @@ import trio
 
 from mcp_tasks.testing import Frame, HttpClientWire
 
-from ..odd_requests import code_of
+from ..names import SUBSCRIPTION, TASKS
 from ..scenario import Broken, NotApplicable, scenario
 from ..server_session import ServerSession
-from ..session import TASKS, result_in
+from ..session import result_in
 
-_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _EVERYTHING: dict[str, Any] = {
     "toolsListChanged": True,
@@ -51,9 +50,9 @@ async def _listen(s: ServerSession, wanted: dict[str, Any], id: int | str) -> tu
     assert found is not None
     if found is request:
         answer = await s.outcome(request)
-        if code_of(answer) == -32601:
+        if answer.code == -32601:
             raise NotApplicable("the server does not know subscriptions/listen")
-        raise Broken(f"subscriptions/listen was answered before it was acknowledged, with {code_of(answer)}")
+        raise Broken(f"subscriptions/listen was answered before it was acknowledged, with {answer.code}")
     return request, found
 
 
@@ -63,7 +62,7 @@ def _of(s: ServerSession, request: Frame) -> list[Frame]:
     for frame in s.wire.frames:
         if frame.sender is s.wire.side or frame.object == {}:
             continue
-        named = [frame.meta.get(_SUBSCRIPTION)]
+        named = [frame.meta.get(SUBSCRIPTION)]
         if frame.is_response:
             named.append(frame.object.get("id"))
         elif frame.method == "notifications/cancelled":
@@ -92,8 +91,8 @@ async def what_is_acknowledged(s: ServerSession) -> None:
     for id, wanted in ((71, _EVERYTHING), ("71-nothing", {})):
         request, first = await _listen(s, wanted, id)
         s.judge("C26-281", _of(s, request)[0] is first, "the acknowledgment is the first message", first)
-        named = first.meta.get(_SUBSCRIPTION)
-        s.judge("C26-064", named is not None, f"the acknowledgment has {_SUBSCRIPTION}", first)
+        named = first.meta.get(SUBSCRIPTION)
+        s.judge("C26-064", named is not None, f"the acknowledgment has {SUBSCRIPTION}", first)
         same = named == id and type(named) is type(id)
         s.judge("C26-286", same, f"the subscription id is {id!r}, as the request has it", first)
         honoured = first.params.get("notifications")
@@ -169,7 +168,7 @@ async def a_server_that_ends(s: ServerSession) -> None:
     if not answers:
         s.skip("C26-290", "the request of the subscription was not answered")
     for answer in answers:
-        named = answer.meta.get(_SUBSCRIPTION)
+        named = answer.meta.get(SUBSCRIPTION)
         whole = answer.result.get("resultType") == "complete" and named == request.id
         whole = whole and type(named) is type(request.id)
-        s.judge("C26-290", whole, f"resultType is complete, and _meta has {_SUBSCRIPTION}", answer)
+        s.judge("C26-290", whole, f"resultType is complete, and _meta has {SUBSCRIPTION}", answer)

@@ -10,9 +10,10 @@ import trio
 from mcp_tasks.testing import Frame
 
 from ..answers import answer_to
+from ..names import RELATED
 from ..scenario import Broken, NotApplicable, scenario
 from ..server_session import ServerSession
-from ..session import RELATED, Session, related_to, result_in
+from ..session import Session, related_to, result_in
 from .receiver_2025 import unless_over
 
 _INVALID_PARAMS = -32602
@@ -52,7 +53,7 @@ async def the_same_either_way(s: Session) -> None:
     as_task = await s.call("tasks/result", {"taskId": made.id})
     method, params = s.request_for("quick")
     plain, again = await s.call(method, params), await s.call(method, params)
-    code = None if plain.error is None else plain.error.get("code")
+    code = plain.code
     said = "the plain request is answered" if code is None else f"the plain request is refused with {code}"
     s.judge("T25-133", code == -32600, said, plain)
     support = s.task_support(params.get("name", "")) if isinstance(s, ServerSession) else None
@@ -116,7 +117,7 @@ async def cancelled_for_good(s: Session) -> None:
     over = await s.make_task("quick")
     ended = await s.settled(over.id)
     refused = await s.call("tasks/cancel", {"taskId": over.id})
-    s.judge("T25-113", _code(refused) == _INVALID_PARAMS, f"to cancel a {ended['status']} task is -32602", refused)
+    s.judge("T25-113", refused.code == _INVALID_PARAMS, f"to cancel a {ended['status']} task is -32602", refused)
     shown = await s.get(over.id)
     stays = shown.error is not None or shown.result.get("status") == ended["status"]
     s.judge("T25-113", stays, f"the task stays {ended['status']}", shown)
@@ -126,18 +127,18 @@ async def cancelled_for_good(s: Session) -> None:
     cancelled = await s.call("tasks/cancel", {"taskId": made.id})
     await unless_over(s, made.id, cancelled)
     if cancelled.error is not None:
-        raise Broken(f"tasks/cancel was answered with the error {_code(cancelled)}")
+        raise Broken(f"tasks/cancel was answered with the error {cancelled.code}")
     shown = await s.get(made.id)
     gone = shown.error is not None
     s.judge("T25-119", gone, f"a cancelled task is {'gone at once' if gone else 'kept'}", shown)
     again = await s.call("tasks/cancel", {"taskId": made.id})
-    s.judge("T25-113", _code(again) == _INVALID_PARAMS, "to cancel a task twice is -32602", again)
+    s.judge("T25-113", again.code == _INVALID_PARAMS, "to cancel a task twice is -32602", again)
     await trio.sleep(max(began + _SLOW_IS_OVER_SECONDS - trio.current_time(), 0))
     shown = await s.get(made.id)
     stays = shown.error is not None or shown.result.get("status") == "cancelled"
     s.judge("T25-116", stays, "a cancelled task stays cancelled when its work would have ended", shown)
     outcome = await s.call("tasks/result", {"taskId": made.id})
-    code = _code(outcome)
+    code = outcome.code
     said = "an ordinary result" if code is None else f"the error {code}"
     s.judge("T25-094", code is not None, f"the result of a cancelled task is {said}", outcome)
 
@@ -186,10 +187,6 @@ async def _asking(s: Session, task_id: str) -> Frame:
     return shown
 
 
-def _code(answer: Frame) -> Any:
-    return None if answer.error is None else answer.error.get("code")
-
-
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
@@ -202,7 +199,7 @@ async def odd_task_ids(s: Session) -> None:
     for method in methods:
         begun = [(params, await s.begin(method, params)) for params in _ODD_IDS]
         answers.update({(method, str(params)): await s.outcome(request) for params, request in begun})
-    wrong = [answer for answer in answers.values() if _code(answer) != _INVALID_PARAMS]
+    wrong = [answer for answer in answers.values() if answer.code != _INVALID_PARAMS]
     s.judge("T25-130", not wrong, "a taskId that is none is -32602", wrong[0] if wrong else None)
     unknown = answers["tasks/get", str({"taskId": "no-such-task-4f1c"})]
     s.judge("T25-134", _says_why(unknown.error), "the message says what is wrong with the taskId", unknown)
@@ -222,6 +219,6 @@ async def a_request_that_cannot_be(s: Session) -> None:
     s.require("tasks", "requests", *method.split("/"))
     params = {"name": "no-such-tool-4f1c", "arguments": {}} if method == "tools/call" else {}
     answer = await s.call(method, {**params, "task": {}})
-    code = _code(answer)
+    code = answer.code
     said = "a task is made of it" if code is None else f"it is refused with {code}, and no task is made"
     s.judge("T25-136", code is not None, said, answer)

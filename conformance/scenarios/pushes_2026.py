@@ -14,15 +14,15 @@ from ..extension import (
     answers_to,
     asking_task,
     bare,
-    code_of,
     declare,
     names_the_extension,
     otherwise,
     some_task,
 )
+from ..names import TASKS
 from ..scenario import Broken, NotApplicable, scenario
 from ..server_session import ServerSession
-from ..session import TASKS, TERMINAL, result_in
+from ..session import TERMINAL, result_in
 
 _ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _NOISE = ("notifications/progress", "notifications/message")
@@ -46,7 +46,7 @@ async def _heard(s: ServerSession, *ids: str) -> Frame:
     """The acknowledgement of a server that can be listened to. Raises `NotApplicable`."""
     acknowledged, heard = await _listen(s, *ids)
     if not heard:
-        raise NotApplicable(f"the server cannot be listened to: {code_of(acknowledged) or acknowledged.status}")
+        raise NotApplicable(f"the server cannot be listened to: {acknowledged.code or acknowledged.status}")
     return acknowledged
 
 
@@ -109,10 +109,10 @@ async def an_unknown_task_is_listened_to(s: ServerSession) -> None:
     """Nobody knows the task that the client wants to hear of."""
     s.require("extensions", TASKS)
     answer, heard = await _listen(s, UNKNOWN)
-    if code_of(answer) == -32601:
+    if answer.code == -32601:
         raise NotApplicable("the server cannot be listened to")
     left_out = heard and UNKNOWN not in (_agreed(answer) or ())
-    how = "left out" if left_out else ("agreed on" if heard else f"refused with {code_of(answer)}")
+    how = "left out" if left_out else ("agreed on" if heard else f"refused with {answer.code}")
     s.judge("X26-098", left_out, f"an id that nobody knows is {how}", answer)
 
 
@@ -124,8 +124,8 @@ async def listening_without_the_extension(s: ServerSession) -> None:
     await _heard(s, made.id)
     declare(s, WITHOUT)
     answer, heard = await _listen(s, made.id)
-    s.judge("X26-093", not heard and code_of(answer) == -32021, "to listen to a task is refused with -32021", answer)
-    if code_of(answer) == -32021:
+    s.judge("X26-093", not heard and answer.code == -32021, "to listen to a task is refused with -32021", answer)
+    if answer.code == -32021:
         named = names_the_extension(answer)
         s.judge("X26-012", named, f"data.requiredCapabilities.extensions has {TASKS}", answer)
     otherwise(s, "X26-012", "nothing was refused with -32021")

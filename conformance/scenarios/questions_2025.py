@@ -12,9 +12,10 @@ import trio
 from mcp_tasks.testing import Frame, NothingCame
 
 from ..answers import answer_to
+from ..names import RELATED
 from ..scenario import Broken, NotApplicable, scenario
 from ..server_session import ServerSession
-from ..session import RELATED, TERMINAL, result_in
+from ..session import TERMINAL, result_in
 
 _ELICIT = "elicitation/create"
 _SOON_SECONDS = 2.0

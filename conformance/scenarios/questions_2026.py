@@ -10,18 +10,18 @@ from typing import Any
 from mcp_tasks.testing import Frame
 
 from ..client_session import ClientSession
+from ..names import CAPABILITIES, VERSION
 from ..scenario import Errand, NotApplicable, scenario
 
 __all__ = ["question_for"]
 
-_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 _STATE = 'ü\u2028 {"a": 1.0,\t"b":"\\/"}=='
 _ARGUMENTS = {"text": "as before", "more": [1, {"deep": None}]}
 
 
 def question_for(call: Frame, text: str) -> dict[str, Any]:
     """A question of a kind that the client can answer. Raises `NotApplicable` if it can answer none."""
-    declared = call.meta.get(_CAPABILITIES)
+    declared = call.meta.get(CAPABILITIES)
     able = declared if isinstance(declared, dict) else {}
     if "elicitation" in able and (not able["elicitation"] or "form" in able["elicitation"]):
         schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -98,9 +98,7 @@ async def questions_before_the_task(s: ClientSession) -> None:
 
 def _judge_retry(s: ClientSession, call: Frame, retry: Frame, keys: Any, before: Frame | None = None) -> None:
     said = retry.meta
-    required = isinstance(said.get("io.modelcontextprotocol/protocolVersion"), str) and isinstance(
-        said.get(_CAPABILITIES), dict
-    )
+    required = isinstance(said.get(VERSION), str) and isinstance(said.get(CAPABILITIES), dict)
     s.judge("C26-249", required, "the retry says its version and capabilities, as each request does", retry)
     earlier = [call.object["id"]] + ([] if before is None else [before.object["id"]])
     s.judge("C26-272", retry.object["id"] not in earlier, "the retry has an id of its own", retry)

@@ -175,7 +175,7 @@ async def a_cancelled_task(s: Session) -> None:
 
 async def unless_over(s: Session, task_id: str, answer: Frame) -> None:
     """Raises `NotApplicable` if a task could not be cancelled because its work had ended first."""
-    if answer.error is None or answer.error.get("code") != -32602:
+    if answer.code != -32602:
         return
     shown = await s.get(task_id)
     if shown.error is not None or shown.result.get("status") in ("completed", "failed"):
@@ -191,7 +191,7 @@ async def an_unknown_task(s: Session) -> None:
         if method == "tasks/cancel" and not s.announces("tasks", "cancel"):
             continue
         answer = await s.call(method, {"taskId": "no-such-task-4f1c"})
-        if answer.error is None or answer.error.get("code") != -32602:
+        if answer.code != -32602:
             wrong.append(answer)
     s.judge("T25-130", not wrong, "an unknown taskId is -32602", wrong[0] if wrong else None)
 

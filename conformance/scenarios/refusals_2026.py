@@ -7,10 +7,11 @@ from typing import Any
 
 from mcp_tasks.testing import Frame, HttpClientWire
 
-from ..extension import LEGACY, UNKNOWN, WITHOUT, code_of, declare, names_the_extension, otherwise, some_task
+from ..extension import LEGACY, UNKNOWN, WITHOUT, declare, names_the_extension, otherwise, some_task
+from ..names import TASKS
 from ..scenario import Broken, NotApplicable, scenario
 from ..server_session import CLIENT_2026, ServerSession
-from ..session import TASKS, result_in
+from ..session import result_in
 
 _OPERATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("tasks/get", {}),
@@ -32,8 +33,8 @@ async def operations_without_the_extension(s: ServerSession) -> None:
         declare(s, capabilities)
         for method, more in _OPERATIONS:
             answer = await s.call(method, {"taskId": made.id, **more})
-            s.judge(id, code_of(answer) == -32021, f"{method} is refused with -32021", answer)
-            if code_of(answer) == -32021:
+            s.judge(id, answer.code == -32021, f"{method} is refused with -32021", answer)
+            if answer.code == -32021:
                 s.judge("X26-012", names_the_extension(answer), _NAMED, answer)
     otherwise(s, "X26-012", "nothing was refused with -32021")
 
@@ -61,8 +62,8 @@ async def work_that_is_always_a_task(s: ServerSession) -> None:
         answer = await s.call(method, params)
         if answer.result.get("resultType") in ("complete", "input_required"):
             raise NotApplicable("`required` can be had without a task")
-        s.judge(id, code_of(answer) == -32021, "the call is refused with -32021", answer)
-        if answer.error is None or code_of(answer) != -32021:
+        s.judge(id, answer.code == -32021, "the call is refused with -32021", answer)
+        if answer.error is None or answer.code != -32021:
             continue
         s.judge("X26-012", names_the_extension(answer), _NAMED, answer)
         example = answer.error.get("message") == "Missing required client capability"
@@ -82,14 +83,14 @@ async def an_unknown_task_by_name(s: ServerSession) -> None:
     s.require("extensions", TASKS)
     for id, (method, more) in zip(("X26-105", "X26-074", "X26-083"), _OPERATIONS, strict=True):
         answer = await s.call(method, {"taskId": UNKNOWN, **more})
-        s.judge(id, code_of(answer) == -32602, f"{method} of an unknown task is refused with -32602", answer)
+        s.judge(id, answer.code == -32602, f"{method} of an unknown task is refused with -32602", answer)
         _informs(s, answer)
     odd: list[Any] = ["../tasks"]
     if s.transport != "http":
         odd += ["no such task \N{SNOWMAN}", 7, None, {}]  # over HTTP there is a header that goes with it, or could not
     for wrong in odd:
         answer = await s.call("tasks/get", {"taskId": wrong})
-        s.judge("X26-105", code_of(answer) == -32602, f"tasks/get of {wrong!r} is refused with -32602", answer)
+        s.judge("X26-105", answer.code == -32602, f"tasks/get of {wrong!r} is refused with -32602", answer)
         _informs(s, answer)
     otherwise(s, "X26-108", "nothing was refused")
 
@@ -124,9 +125,9 @@ async def methods_that_are_gone(s: ServerSession) -> None:
     except NotApplicable:
         id = UNKNOWN
     answer = await s.call("tasks/list")
-    s.judge("X26-123", code_of(answer) == -32601, "tasks/list is refused with -32601", answer)
+    s.judge("X26-123", answer.code == -32601, "tasks/list is refused with -32601", answer)
     answer = await s.call("tasks/result", {"taskId": id})
-    s.judge("X26-127", code_of(answer) == -32601, "tasks/result is refused with -32601", answer)
+    s.judge("X26-127", answer.code == -32601, "tasks/result is refused with -32601", answer)
 
 
 @scenario("X26-128", leg="server", needs="quick")
@@ -147,7 +148,7 @@ async def the_old_wish_for_a_task(s: ServerSession) -> None:
     method, params = s.request_for("forbidden" if s.profile.find("forbidden") is not None else "quick")
     plain = await s.through(await s.begin(method, params))
     answer = await s.through(await s.begin(method, {**params, "task": {"ttl": _TTL_MS}}))
-    alike = code_of(plain) == code_of(answer) and plain.result.get("resultType") == answer.result.get("resultType")
+    alike = plain.code == answer.code and plain.result.get("resultType") == answer.result.get("resultType")
     s.judge("X26-128", alike, "the call is answered as it is without `task`", answer)
 
 
@@ -166,7 +167,7 @@ async def the_name_in_the_header(s: ServerSession) -> None:
     for method, more in _OPERATIONS:
         for name in (UNKNOWN, other):
             answer = await _named(s, method, {"taskId": made.id, **more}, name)
-            refused = answer.status == 400 and code_of(answer) == -32020
+            refused = answer.status == 400 and answer.code == -32020
             s.judge("X26-104", refused, f"{method}: an Mcp-Name of another task is refused with 400 and -32020", answer)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from mcp_tasks.testing import Frame
 
 from ..answers import answer_to
-from ..odd_requests import CAPABILITIES, says_what_is_missing
+from ..names import CAPABILITIES
+from ..odd_requests import says_what_is_missing
 from ..scenario import Broken, NotApplicable, scenario
 from ..server_session import CLIENT_2026, ServerSession
 

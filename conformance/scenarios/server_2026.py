@@ -8,10 +8,11 @@ import trio
 
 from mcp_tasks.testing import Frame
 
-from ..extension import ANY, WITHOUT, bare, code_of, declare, plain, some_task
+from ..extension import ANY, WITHOUT, bare, declare, plain, some_task
+from ..names import TASKS
 from ..scenario import NotApplicable, scenario
 from ..server_session import ServerSession
-from ..session import TASKS, TERMINAL, result_in
+from ..session import TERMINAL, result_in
 
 _LIFETIME_MS = 3_000
 
@@ -38,13 +39,13 @@ async def a_slow_call(s: ServerSession) -> None:
     seed = made.task.get("status")
     s.judge("X26-037", seed != "working", f"the first status is {seed}", made.frame)
     looks = [await s.get(made.id) for _ in range(3)]
-    if code_of(looks[0]) != -32602 and "result" not in looks[0].object:  # so soon a look may be refused as such
+    if looks[0].code != -32602 and "result" not in looks[0].object:  # so soon a look may be refused as such
         interval = made.task.get("pollIntervalMs")
         await trio.sleep(max(interval, 0) / 1000 if isinstance(interval, int) else 1)
         looks.insert(0, await s.get(made.id))
     there = looks[0].error is None and "result" in looks[0].object
     s.judge("X26-041", there, "the task can be had as soon as it was handed out", looks[0])
-    lost = [look for look in looks if code_of(look) == -32602]
+    lost = [look for look in looks if look.code == -32602]
     s.judge("X26-042", not lost, "the task can be had wherever one asks for it", lost[0] if lost else looks[-1])
     slowed = [look for look in looks[1:] if look.error is not None or "result" not in look.object]
     s.judge("X26-046", slowed, "polling too fast is refused" if slowed else "polling too fast is let pass", looks[1])
@@ -83,7 +84,7 @@ async def the_result_of_a_plain_call(s: ServerSession) -> None:
     method, params = s.request_for(ability)
     asked = [await s.begin(method, params) for _ in range(2)]
     answers = [await s.through(one) for one in asked]
-    kinds = [answer.result.get("resultType") if answer.error is None else code_of(answer) for answer in answers]
+    kinds = [answer.result.get("resultType") if answer.error is None else answer.code for answer in answers]
     if task["status"] != "completed" or kinds != ["complete", "complete"]:
         raise NotApplicable(f"the task ended {task['status']}, the plain calls {kinds[0]} and {kinds[1]}")
     if not isinstance(inner, dict):
@@ -123,7 +124,7 @@ async def an_error_of_the_protocol(s: ServerSession) -> None:
     frame = await s.get(id)
     declare(s, WITHOUT)
     answers = [await s.through(await s.begin(method, params)) for _ in range(2)]
-    codes = [code_of(answer) for answer in answers]
+    codes = [answer.code for answer in answers]
     if None in codes:
         raise NotApplicable("a plain call of `fails` is not answered with an error")
     s.judge("X26-110", task["status"] == "failed", "a task whose call ends with an error is failed", frame)
@@ -178,7 +179,7 @@ async def the_end_of_a_lifetime(s: ServerSession) -> None:
         raise NotApplicable(f"the lifetime is {'unlimited' if ttl is None else f'{ttl} ms'}: too long to wait for")
     await trio.sleep(max(ttl / 1000, 0) + 0.5)
     look = await s.get(made.id)
-    gone = code_of(look) == -32602
+    gone = look.code == -32602
     found = "the task is gone" if gone else "the task is still there"
     s.judge("X26-026", gone, found, look)
     s.judge("X26-109", gone, found, look)

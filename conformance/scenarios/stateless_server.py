@@ -11,7 +11,8 @@ import trio
 
 from mcp_tasks.testing import Frame, HttpClientWire
 
-from ..odd_requests import CAPABILITIES, VERSION, code_of, says_what_is_missing, told
+from ..names import CAPABILITIES, VERSION
+from ..odd_requests import says_what_is_missing, told
 from ..scenario import scenario
 from ..server_session import CLIENT_2026, ServerSession
 
@@ -52,14 +53,14 @@ async def a_request_without_its_envelope(s: ServerSession) -> None:
     method = _listing(s)
     without = {name: value for name, value in whole.items() if name != CAPABILITIES}
     answer = await told(s, method, {"_meta": without})
-    s.judge("C26-055", code_of(answer) == -32602, f"without {CAPABILITIES} it is refused with -32602", answer)
+    s.judge("C26-055", answer.code == -32602, f"without {CAPABILITIES} it is refused with -32602", answer)
     _bad_request(s, answer)
     without = {name: value for name, value in whole.items() if name != VERSION}
     answer = await told(s, method, {"_meta": without}, headers={"mcp-protocol-version": _ERA, "mcp-method": method})
     # A header that repeats nothing is a mismatch too. To a server that also speaks an older revision, a request without
     # a version may be one of that, which it refuses as that revision has it.
     older = [version for version in s.opening.result.get("supportedVersions") or () if str(version) < _ERA]
-    refused = code_of(answer) in ((-32602, -32020) if s.transport == "http" else (-32602,))
+    refused = answer.code in ((-32602, -32020) if s.transport == "http" else (-32602,))
     if not older:
         s.judge("C26-055", refused, f"without {VERSION} it is refused with -32602", answer)
         _bad_request(s, answer)
@@ -82,7 +83,7 @@ async def a_version_that_nobody_speaks(s: ServerSession) -> None:
     data = (answer.error or {}).get("data")
     data = data if isinstance(data, dict) else {}
     supported = data.get("supported")
-    lists = code_of(answer) == -32022 and isinstance(supported, list) and _ERA in supported
+    lists = answer.code == -32022 and isinstance(supported, list) and _ERA in supported
     s.judge("C26-085", lists, f"it is refused with -32022, and error.data.supported has {_ERA}", answer)
     s.judge("C26-085", data.get("requested") == version, f"error.data.requested is {version}", answer)
     if s.transport == "http":
@@ -98,9 +99,9 @@ async def methods_that_it_does_not_have(s: ServerSession) -> None:
     for id, methods in (("C26-068", {**unknown, **gated}), ("C26-069", _RETIRED)):
         for method, params in methods.items():
             answer = await s.call(method, params)
-            s.judge(id, code_of(answer) == -32601, f"{method} is refused with -32601", answer)
+            s.judge(id, answer.code == -32601, f"{method} is refused with -32601", answer)
             if s.transport == "http":
-                found = code_of(answer) == -32601 and answer.status == 404
+                found = answer.code == -32601 and answer.status == 404
                 s.judge("C26-172", found, f"{method} is refused with the HTTP status 404 and -32601", answer)
     opening = {"protocolVersion": _ERA, "capabilities": {}, "clientInfo": {"name": "judge", "version": "1"}}
     answer = await s.call("initialize", opening)  # the last, since a server of two eras may turn to the older one

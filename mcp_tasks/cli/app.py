@@ -18,7 +18,7 @@ from .bridging import serve_bridge
 from .calls import Session
 from .demo import demo as run_demo
 from .display import open_display
-from .exits import Exit, Trouble
+from .exits import Exit, Trouble, trouble
 from .following import load_saved
 from .judging import conformance
 from .running import Command, Interrupts, run_command
@@ -410,9 +410,11 @@ def run(arguments: Sequence[str]) -> int:
     except CycloptsError as wrong:
         print(f"mcp-tasks: {' '.join(str(wrong).split())} (see mcp-tasks --help)", file=sys.stderr)
         return Exit.USAGE
-    except Trouble as wrong:
-        print(f"mcp-tasks: {wrong}", file=sys.stderr)
-        return wrong.exit
+    except (Trouble, ModuleNotFoundError) as wrong:
+        if (known := trouble(wrong)) is None:
+            raise
+        print(f"mcp-tasks: {known}", file=sys.stderr)
+        return known.exit
     return code if isinstance(code, int) else Exit.OK
 
 

@@ -59,6 +59,8 @@ def trouble(error: Exception) -> Trouble | None:
             return Trouble(str(error), Exit.USAGE)
         case MCPError():
             return Trouble(str(error), Exit.SERVER)
+        case ModuleNotFoundError(name="hypothesis" | "jinja2" | "tomli" as name):
+            return Trouble(f"{name} is not installed: pip install 'mcp-tasks[conformance]'", Exit.USAGE)
         case OSError():
             return Trouble(error.strerror or str(error), Exit.SERVER)
         case _:

@@ -21,10 +21,11 @@ from attrs import frozen
 from .._unset import JSON, JSONObject, RequestId
 from ..dialects.base import Side
 from ..testing import Frame
+from ..wire.v2026_07_28 import CLIENT_INFO, SERVER_INFO
+from ..wire.v2026_07_28 import SUBSCRIPTION_ID as _SUBSCRIPTION
 
 __all__ = ["IGNORED", "KINDS", "NAMES", "Matcher", "body_of"]
 
-_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 KINDS: Mapping[str, str] = {
     "taskId": "task",
     "cursor": "cursor",
@@ -63,8 +64,8 @@ IGNORED = frozenset(
         "traceparent",
         "tracestate",
         "baggage",
-        "io.modelcontextprotocol/serverInfo",
-        "io.modelcontextprotocol/clientInfo",
+        SERVER_INFO,
+        CLIENT_INFO,
         "serverInfo",
         "clientInfo",
     }

@@ -10,7 +10,7 @@ import base64
 import itertools
 import logging
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import unquote
 
@@ -20,11 +20,10 @@ import trio
 from .._unset import UNSET
 from ..dialects.base import Side
 from ..errors import LocalProtocolError
-from ..framing.lines import Oversized
 from ..framing.sse import EventDecoder
 from ..peer._wait import Bell, servants
 from ..testing import Frame
-from ..testing._wires import read_json
+from ..testing._wires import read_body, read_event, read_json
 from ..transports.http.pool import Url
 from ._proxy_stdio import safely
 
@@ -326,8 +325,8 @@ class _Connection:
                 if not streams:
                     body += event.data
                     continue
-                for one in _events(events, bytes(event.data), frame):
-                    say(one)
+                for item, id in zip(events.feed(bytes(event.data)), events.ids, strict=True):
+                    say(read_event(frame(), item, id))
         except _GONE as error:
             say(frame(f"broken: {error}"))
             raise
@@ -336,26 +335,11 @@ class _Connection:
         if body and coding != "identity":
             last.event = f"{len(body)} bytes in the coding {coding}"  # where no rule would find a secret
         elif body:
-            last.message = read_json(bytes(body))
-            if last.message is UNSET:
-                last.raw = bytes(body)
+            read_body(last, bytes(body))
         elif not streams:
             last.event = "accepted" if head.status_code < 300 else "refused"
         say(last)
         return True
-
-
-def _events(events: EventDecoder, data: bytes, frame: Callable[[], Frame]) -> Iterator[Frame]:
-    for item, id in zip(events.feed(data), events.ids, strict=True):
-        one = frame()
-        one.event_id = id
-        if isinstance(item, Oversized):
-            one.event = f"an event of more than {item.limit} bytes"
-        else:
-            one.message = read_json(item.data)
-            if one.message is UNSET:
-                one.event, one.raw = ("" if item.data else "primed"), item.data
-        yield one
 
 
 def _continue() -> h11.InformationalResponse:

@@ -49,13 +49,14 @@ async def record_stdio(
     began = trio.current_time()
     async with open_process(command, env=env, inherit_env=None, stderr="forward") as process:
         reader, writer = open_reader(stdin), open_writer(stdout)
+        their_stdin, their_stdout = process.streams
         patience = trio.CancelScope()
         left = False
 
         async def to_server() -> None:
             nonlocal left
-            left = await _carry(reader, process._send_stream, _Recorder(Side.CLIENT, tell, began), lambda: None)
-            await process._send_stream.aclose()
+            left = await _carry(reader, their_stdin, _Recorder(Side.CLIENT, tell, began), lambda: None)
+            await their_stdin.aclose()
             wait_on()
 
         def wait_on() -> None:
@@ -66,7 +67,7 @@ async def record_stdio(
             async with servants() as nursery:
                 nursery.start_soon(to_server)
                 with patience:
-                    await _carry(process._receive_stream, writer, _Recorder(Side.SERVER, tell, began), wait_on)
+                    await _carry(their_stdout, writer, _Recorder(Side.SERVER, tell, began), wait_on)
         finally:
             with trio.CancelScope(shield=True):
                 await reader.aclose()

@@ -85,6 +85,11 @@ class Frame:
         return error if isinstance(error, dict) else None
 
     @property
+    def code(self) -> JSON:
+        """The code of the error that a response is; None if it is none."""
+        return None if self.error is None else self.error.get("code")
+
+    @property
     def is_request(self) -> bool:
         """Whether it asks for an answer."""
         return self.method is not None and "id" in self.object

@@ -19,17 +19,16 @@ import trio
 from .._unset import JSON, UNSET, JSONObject
 from ..dialects.base import Side
 from ..errors import ConnectionClosed, LocalProtocolError
-from ..framing.lines import Oversized
 from ..framing.mirror import request_fields
 from ..framing.sse import EventDecoder
+from ..wire.v2026_07_28 import PROTOCOL_VERSION
 from ._frames import Frame
-from ._wires import Wire, read_json
+from ._wires import Wire, read_body, read_event
 
 __all__ = ["Exchange", "HttpClientWire"]
 
 _CHUNK = 64 * 1024
 _EVENT_BYTES = 256 * 1024 * 1024
-_VERSION = "io.modelcontextprotocol/protocolVersion"
 
 
 class Exchange:
@@ -46,6 +45,8 @@ class Exchange:
         """Set when nothing more comes."""
         self.last_event_id: str | None = None
         self.retry_ms: int | None = None
+        self.request: Frame
+        """What we sent."""
         self._scope = scope
 
     @property
@@ -95,7 +96,7 @@ class HttpClientWire(Wire):
             await exchange.answered.wait()
         else:
             await trio.lowlevel.checkpoint()
-        return self._sent(exchange)
+        return exchange.request
 
     async def send_raw(self, data: bytes, *, channel: str | None = None) -> None:
         """POST a body that need not be JSON."""
@@ -135,7 +136,7 @@ class HttpClientWire(Wire):
         frame = Frame(Side.CLIENT, message, exchange.channel, verb=verb, headers=found)
         if message is UNSET:
             frame.event, frame.raw = "" if body else "asked", body
-        self.show(frame)
+        exchange.request = self.show(frame)
         self._nursery.start_soon(self._run, exchange, self._request(verb, found, body))
         return exchange
 
@@ -145,7 +146,7 @@ class HttpClientWire(Wire):
         method = message.get("method") if isinstance(message, dict) else None
         params = message.get("params") if isinstance(message, dict) else None
         meta = params.get("_meta") if isinstance(params, dict) else None
-        version = meta.get(_VERSION) if isinstance(meta, dict) else None
+        version = meta.get(PROTOCOL_VERSION) if isinstance(meta, dict) else None
         if isinstance(version, str) and isinstance(method, str):
             found["mcp-protocol-version"] = version
             try:
@@ -179,9 +180,6 @@ class HttpClientWire(Wire):
         if body or verb == "POST":
             lines.append(f"content-length: {len(body)}")
         return "\r\n".join([*lines, "connection: close", "", ""]).encode("utf-8") + body
-
-    def _sent(self, exchange: Exchange) -> Frame:
-        return next(frame for frame in reversed(self.frames) if frame.channel == exchange.channel and frame.verb)
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
@@ -233,7 +231,8 @@ class HttpClientWire(Wire):
                     items = events.feed(bytes(event.data))
                     exchange.retry_ms = events.retry_ms
                     for item, id in zip(items, events.ids, strict=True):
-                        self._event(exchange, item, id)
+                        exchange.last_event_id = id
+                        self.arrived(read_event(self._frame(exchange), item, id))
                 else:
                     body += event.data
             elif isinstance(event, h11.EndOfMessage):
@@ -245,26 +244,9 @@ class HttpClientWire(Wire):
         if exchange.streams:
             self._happened(exchange, "ended")
             return
-        frame = self._frame(exchange)
-        if body:
-            frame.message = read_json(bytes(body))
-            if frame.message is UNSET:
-                frame.raw = bytes(body)
+        frame = read_body(self._frame(exchange), bytes(body))
         if frame.message is UNSET:
             frame.event = "accepted" if exchange.status is not None and exchange.status < 300 else "refused"
-        self.arrived(frame)
-
-    def _event(self, exchange: Exchange, item: object, id: str | None) -> None:
-        exchange.last_event_id = id
-        frame = self._frame(exchange)
-        frame.event_id = id
-        if isinstance(item, Oversized):
-            frame.event = f"an event of more than {item.limit} bytes"
-        else:
-            data = getattr(item, "data", b"")
-            frame.message = read_json(data)
-            if frame.message is UNSET:
-                frame.event, frame.raw = "" if data else "primed", data
         self.arrived(frame)
 
     def _happened(self, exchange: Exchange, event: str) -> None:

@@ -23,7 +23,7 @@ from ..framing.http import LAST_CHUNK, BodyEnd, Broken, Headers, RequestHead, Re
 from ..framing.sse import encode_event, encode_retry
 from ..peer._wait import servants
 from ._frames import Frame
-from ._wires import Wire, read_json
+from ._wires import Wire, listening, read_json
 
 __all__ = ["HttpServerWire", "Visit", "open_http_server_wire"]
 
@@ -275,17 +275,10 @@ async def open_http_server_wire(
 ) -> AsyncIterator[HttpServerWire]:
     """Listen at `host`, on a free port unless one is given; the connections are cut when the block ends."""
     wire = HttpServerWire()
-    scope = trio.CancelScope()
-
-    async def listen(*, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
-        with scope:
-            await trio.serve_tcp(wire.serve, port, host=host, task_status=task_status)
-
-    listeners: list[trio.SocketListener] = await nursery.start(listen)
-    wire.url = f"http://{host}:{listeners[0].socket.getsockname()[1]}/mcp"
-    try:
-        yield wire
-    finally:
-        with trio.CancelScope(shield=True):
-            await wire.aclose()
-        scope.cancel()
+    async with listening(wire.serve, nursery, host=host, port=port) as bound:
+        wire.url = f"http://{host}:{bound}/mcp"
+        try:
+            yield wire
+        finally:
+            with trio.CancelScope(shield=True):
+                await wire.aclose()

@@ -21,14 +21,12 @@ from attrs import define, field, frozen
 
 from .._unset import JSON, JSONObject, RequestId
 from ..dialects.base import Side
+from ..wire.v2025_11_25 import RELATED_TASK as RELATED
+from ..wire.v2026_07_28 import PROTOCOL_VERSION as VERSION
 from ._frames import Frame, show_frame
 
 __all__ = ["Conversation", "Monitor", "Violation", "WatchedTask"]
 
-TASKS = "io.modelcontextprotocol/tasks"
-RELATED = "io.modelcontextprotocol/related-task"
-VERSION = "io.modelcontextprotocol/protocolVersion"
-CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 MODERN = "2026-07-28"
 TASKS_OF_2025 = "2025-11-25"
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
@@ -406,7 +404,7 @@ class Conversation:
         key = frame.sender, id
         watched = self.tasks.get(key)
         if watched is None:
-            watched = WatchedTask(id, frame.sender, self.modern(frame) or "ttlMs" in task)
+            watched = WatchedTask(id, frame.sender, self.modern(frame))
         if watched.request is None and request is not None and not (request.method or "").startswith("tasks/"):
             watched.request, watched.made = request, frame
             self.made[request] = watched

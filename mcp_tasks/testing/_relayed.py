@@ -14,7 +14,7 @@ from ..dialects.base import Side
 from ..errors import ConnectionClosed
 from ..peer._wait import servants
 from ._frames import Frame
-from ._wires import LineWire, Wire
+from ._wires import LineWire, Wire, listening
 
 __all__ = ["RelayedWire", "open_relayed_wire"]
 
@@ -78,17 +78,10 @@ class RelayedWire(Wire):
 async def open_relayed_wire(nursery: trio.Nursery) -> AsyncIterator[RelayedWire]:
     """Listen for a client that starts `RelayedWire.command`; the connection is closed when the block ends."""
     wire = RelayedWire()
-    scope = trio.CancelScope()
-
-    async def listen(*, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
-        with scope:
-            await trio.serve_tcp(wire.serve, 0, host="127.0.0.1", task_status=task_status)
-
-    listeners: list[trio.SocketListener] = await nursery.start(listen)
-    wire.command = [sys.executable, str(_RELAY), str(listeners[0].socket.getsockname()[1])]
-    try:
-        yield wire
-    finally:
-        with trio.CancelScope(shield=True):
-            await wire.aclose()
-        scope.cancel()
+    async with listening(wire.serve, nursery, host="127.0.0.1") as port:
+        wire.command = [sys.executable, str(_RELAY), str(port)]
+        try:
+            yield wire
+        finally:
+            with trio.CancelScope(shield=True):
+                await wire.aclose()

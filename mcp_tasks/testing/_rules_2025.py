@@ -9,11 +9,12 @@ import re
 
 from .._unset import JSON, JSONObject
 from ..dialects.base import Side
+from ..wire.v2025_11_25 import MODEL_IMMEDIATE_RESPONSE as _IMMEDIATE
+from ..wire.v2025_11_25 import RELATED_TASK as RELATED
 from ._frames import Frame
-from ._monitor import RELATED, STATUSES, TASKS_OF_2025, TERMINAL, Conversation, WatchedTask, objects, rule
+from ._monitor import STATUSES, TASKS_OF_2025, TERMINAL, Conversation, WatchedTask, objects, rule
+from ._rules_core import is_time
 
-_IMMEDIATE = "io.modelcontextprotocol/model-immediate-response"
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\Z", re.IGNORECASE)
 _OPERATIONS = ("tasks/get", "tasks/result", "tasks/cancel")
 _LEAVES = {
     Side.SERVER: {"list", "cancel", "requests.tools.call"},
@@ -24,11 +25,6 @@ _BRANCHES = {"requests", "requests.tools", "requests.sampling", "requests.elicit
 
 def _old(talk: Conversation, frame: Frame) -> bool:
     return talk.revision == TASKS_OF_2025 and not talk.modern(frame)
-
-
-def is_time(value: JSON) -> bool:
-    """Whether a value is a time as RFC 3339 has it."""
-    return isinstance(value, str) and _TIME.match(value) is not None
 
 
 def is_number(value: JSON) -> bool:

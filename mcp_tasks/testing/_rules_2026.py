@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from .._unset import JSON, JSONObject
 from ..dialects.base import Side
+from ..wire.v2026_07_28 import CLIENT_CAPABILITIES as CAPABILITIES
+from ..wire.v2026_07_28 import SUBSCRIPTION_ID as _SUBSCRIPTION
+from ..wire.v2026_07_28 import TASKS_EXTENSION as TASKS
 from ._frames import Frame
-from ._monitor import CAPABILITIES, STATUSES, TASKS, TERMINAL, Conversation, WatchedTask, rule
-from ._rules_2025 import is_time
-from ._rules_core import check_questions
+from ._monitor import STATUSES, TERMINAL, Conversation, WatchedTask, rule
+from ._rules_core import check_questions, is_time
 
 _PAYLOAD = {"input_required": "inputRequests", "completed": "result", "failed": "error"}
 _OPERATIONS = ("tasks/get", "tasks/update", "tasks/cancel")
-_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 
 
 def declares(request: Frame) -> bool:

@@ -5,15 +5,21 @@ Spec: basic, basic/utilities/progress, basic/utilities/cancellation, basic/trans
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from .._unset import JSON
 from ..dialects.base import Side
 from ..framing.mirror import NAMED, decode_value
+from ..wire.v2026_07_28 import CLIENT_CAPABILITIES as CAPABILITIES
+from ..wire.v2026_07_28 import CLIENT_INFO, SERVER_INFO
+from ..wire.v2026_07_28 import PROTOCOL_VERSION as VERSION
+from ..wire.v2026_07_28 import SUBSCRIPTION_ID as _SUBSCRIPTION
+from ..wire.v2026_07_28 import TASKS_EXTENSION as TASKS
 from ._frames import Frame
-from ._monitor import CAPABILITIES, OVERTAKEN_SECONDS, TASKS, VERSION, Conversation, rule
+from ._monitor import OVERTAKEN_SECONDS, Conversation, rule
 
-_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\Z", re.IGNORECASE)
 _LISTEN = "subscriptions/listen"
 _ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 _KINDS: Mapping[str, str] = {
@@ -32,6 +38,11 @@ _STATUSES: Mapping[int, tuple[str, int]] = {
 }
 """The HTTP status of an error, and the requirement that says so."""
 _ASKS = ("elicitation/create", "sampling/createMessage", "roots/list")
+
+
+def is_time(value: JSON) -> bool:
+    """Whether a value is a time as RFC 3339 has it."""
+    return isinstance(value, str) and _TIME.match(value) is not None
 
 
 def _pair(talk: Conversation, frame: Frame, old: str, new: str) -> str:
@@ -82,8 +93,8 @@ def request_envelope(talk: Conversation, frame: Frame) -> None:
     version = frame.meta.get(VERSION)
     talk.check("C26-053", isinstance(version, str), f"_meta has {VERSION}", frame)
     talk.check("C26-054", isinstance(frame.meta.get(CAPABILITIES), dict), f"_meta has {CAPABILITIES}", frame)
-    info = frame.meta.get("io.modelcontextprotocol/clientInfo")
-    talk.check("C26-057", isinstance(info, dict), "_meta has io.modelcontextprotocol/clientInfo", frame)
+    info = frame.meta.get(CLIENT_INFO)
+    talk.check("C26-057", isinstance(info, dict), f"_meta has {CLIENT_INFO}", frame)
 
 
 @rule("request")
@@ -215,15 +226,15 @@ def result_envelope(talk: Conversation, frame: Frame, request: Frame | None) -> 
         return
     kind = frame.result.get("resultType")
     talk.check("C26-010", isinstance(kind, str), "the result has a resultType", frame)
-    info = frame.meta.get("io.modelcontextprotocol/serverInfo")
-    talk.check("C26-061", isinstance(info, dict), "_meta has io.modelcontextprotocol/serverInfo", frame)
+    info = frame.meta.get(SERVER_INFO)
+    talk.check("C26-061", isinstance(info, dict), f"_meta has {SERVER_INFO}", frame)
     if request.method == "server/discover":
         whole = isinstance(frame.result.get("supportedVersions"), list)
         whole = whole and isinstance(frame.result.get("capabilities"), dict)
         whole = whole and isinstance(frame.result.get("ttlMs"), int) and "cacheScope" in frame.result
         expected = "it has supportedVersions, capabilities, ttlMs and cacheScope"
         talk.check("C26-102", whole, expected, frame)
-        talk.check("C26-103", isinstance(info, dict), "_meta has io.modelcontextprotocol/serverInfo", frame)
+        talk.check("C26-103", isinstance(info, dict), f"_meta has {SERVER_INFO}", frame)
 
 
 @rule("response")

@@ -23,6 +23,7 @@ from ..peer.connection import Connection
 from ..peer.peer import Peer
 from ..transports.lines import LineTransport
 from ..transports.memory import MemoryPipe, MemoryReader
+from ..wire.v2026_07_28 import CLIENT_CAPABILITIES, CLIENT_INFO, PROTOCOL_VERSION, SERVER_INFO, TASKS_EXTENSION
 from ._faults import Fault, FaultyStream
 from ._frames import Frame
 from ._http_server_wire import HttpServerWire
@@ -383,18 +384,16 @@ def greeting(revision: str, capabilities: JSONObject | None) -> JSONObject:
         "capabilities": ALL_STATELESS_SERVER_CAPABILITIES if capabilities is None else capabilities,
         "ttlMs": 0,
         "cacheScope": "private",
-        "_meta": {"io.modelcontextprotocol/serverInfo": info},
+        "_meta": {SERVER_INFO: info},
     }
 
 
 def stamp_of(revision: str, capabilities: JSONObject | None) -> JSONObject:
     """What a client says of itself in each request where there is no handshake."""
     return {
-        "io.modelcontextprotocol/protocolVersion": revision,
-        "io.modelcontextprotocol/clientCapabilities": (
-            ALL_STATELESS_CLIENT_CAPABILITIES if capabilities is None else capabilities
-        ),
-        "io.modelcontextprotocol/clientInfo": {"name": "script", "version": "0"},
+        PROTOCOL_VERSION: revision,
+        CLIENT_CAPABILITIES: (ALL_STATELESS_CLIENT_CAPABILITIES if capabilities is None else capabilities),
+        CLIENT_INFO: {"name": "script", "version": "0"},
     }
 
 
@@ -423,7 +422,7 @@ ALL_STATELESS_CLIENT_CAPABILITIES: JSONObject = {
     "roots": {},
     "sampling": {"tools": {}, "context": {}},
     "elicitation": {"form": {}, "url": {}},
-    "extensions": {"io.modelcontextprotocol/tasks": {}},
+    "extensions": {TASKS_EXTENSION: {}},
 }
 """Everything a client of revision 2026-07-28 can declare, the tasks extension included."""
 
@@ -433,7 +432,7 @@ ALL_STATELESS_SERVER_CAPABILITIES: JSONObject = {
     "prompts": {"listChanged": True},
     "completions": {},
     "logging": {},
-    "extensions": {"io.modelcontextprotocol/tasks": {}},
+    "extensions": {TASKS_EXTENSION: {}},
 }
 """Everything a server of revision 2026-07-28 can announce, the tasks extension included."""
 

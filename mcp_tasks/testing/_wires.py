@@ -19,6 +19,7 @@ from .._unset import JSON, UNSET
 from ..dialects.base import Side
 from ..errors import ConnectionClosed
 from ..framing.lines import LineDecoder, Oversized
+from ..framing.sse import Event
 from ..transports.processes import ProcessTransport, Shutdown, open_process
 from ._faults import Fault, FaultyStream
 from ._frames import Frame
@@ -186,6 +187,27 @@ def read_json(data: bytes) -> JSON:
     return UNSET if _too_deep(value) else value
 
 
+def read_event(frame: Frame, item: Event | Oversized, id: str | None) -> Frame:
+    """Put into a frame what a server-sent event brought: a message, or bytes that are none, or nothing but its id."""
+    frame.event_id = id
+    if isinstance(item, Oversized):
+        frame.event = f"an event of more than {item.limit} bytes"
+        return frame
+    frame.message = read_json(item.data)
+    if frame.message is UNSET:
+        frame.event, frame.raw = "" if item.data else "primed", item.data
+    return frame
+
+
+def read_body(frame: Frame, body: bytes) -> Frame:
+    """Put into a frame what came as the whole body of an answer."""
+    if body:
+        frame.message = read_json(body)
+    if frame.message is UNSET:
+        frame.raw = body
+    return frame
+
+
 def _too_deep(value: JSON) -> bool:
     level = [value]
     for _ in range(_DEPTH):
@@ -202,6 +224,24 @@ def _too_deep(value: JSON) -> bool:
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
+
+
+@asynccontextmanager
+async def listening(
+    serve: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery, *, host: str, port: int = 0
+) -> AsyncIterator[int]:
+    """Serve each connection at `host`, on a free port unless one is given, until the block ends; gives the port."""
+    scope = trio.CancelScope()
+
+    async def listen(*, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
+        with scope:
+            await trio.serve_tcp(serve, port, host=host, task_status=task_status)
+
+    listeners: list[trio.SocketListener] = await nursery.start(listen)
+    try:
+        yield listeners[0].socket.getsockname()[1]
+    finally:
+        scope.cancel()
 
 
 @asynccontextmanager
@@ -222,7 +262,8 @@ async def open_program(
     async with open_process(command, env=env, cwd=cwd, stderr="capture", shutdown=shutdown) as process:
 
         async def why() -> str:
-            return await process._why(ConnectionClosed("the program has closed its stdout"))
+            return await process.last_words(ConnectionClosed("the program has closed its stdout"))
 
-        sending = process._send_stream if fault is None else FaultyStream(process._send_stream, fault, healthy=True)
-        yield LineWire(Side.CLIENT, sending, process._receive_stream, nursery, why=why), process
+        stdin, stdout = process.streams
+        sending = stdin if fault is None else FaultyStream(stdin, fault, healthy=True)
+        yield LineWire(Side.CLIENT, sending, stdout, nursery, why=why), process

@@ -133,15 +133,20 @@ class ProcessTransport(LineTransport):
         try:
             return await super().receive()
         except ConnectionClosed as closed:
-            raise ConnectionClosed(await self._why(closed)) from None
+            raise ConnectionClosed(await self.last_words(closed)) from None
 
     async def flush(self) -> None:
         try:
             await super().flush()
         except ConnectionClosed as closed:
-            raise ConnectionClosed(await self._why(closed)) from None
+            raise ConnectionClosed(await self.last_words(closed)) from None
 
-    async def _why(self, closed: ConnectionClosed) -> str:
+    @property
+    def streams(self) -> tuple[trio.abc.SendStream, trio.abc.ReceiveStream]:
+        """Its stdin and stdout, for who speaks by them in place of this transport; `aclose` ends them all the same."""
+        return self._send_stream, self._receive_stream
+
+    async def last_words(self, closed: ConnectionClosed) -> str:
         """Why the process does not talk to us any more, as far as can be known in a moment."""
         if self._closing is not None:
             return "the transport to the process has been closed"

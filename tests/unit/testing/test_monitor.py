@@ -611,3 +611,9 @@ def test_no_rule_fails_at_an_odd_value_anywhere(revision: str, odd: Any) -> None
             said = list(frames)
             said[number] = evolve(frame, message=replaced(frame.message, path, odd))
             judged(*said)
+
+
+def test_a_member_of_the_later_revision_makes_no_task_of_it() -> None:
+    """Unknown members are nobody's fault: the revision that is spoken says which generation a task is of."""
+    said = [*begun(), *call_of_old(token="p", ttlMs=5), progress(SERVER, "p", **related())]
+    assert judged(*said) == []
