@@ -16,13 +16,13 @@ import trio
 from attrs import field, frozen
 
 from .baseline import Baseline
+from .client_session import ClientSession
 from .drafting import draft, to_toml
 from .ledger import ERAS, Leg, Row, load_ledger
 from .profile import Profile, ProfileError, load_profile, parse_profile
 from .report import Report, called, make_report
 from .runner import PATIENCE_SECONDS, play, play_all, probe
 from .scenario import Broken, Scenario, all_scenarios
-from .session import Session
 from .subjects import ClientSubject, ServerSubject
 from .verdicts import Play
 
@@ -193,9 +193,9 @@ async def spoken(subject: ServerSubject | ClientSubject, orders: Orders) -> list
 def _errand(era: str) -> Scenario:
     """The simplest that a client can be sent for: whoever does it speaks that revision."""
 
-    async def opened(session: Session) -> None:
+    async def opened(session: ClientSession) -> None:
         call = await session.come("tools/call", {"name": "play"})
-        await session.answer_call(call)  # type: ignore[attr-defined]
+        await session.answer_call(call)
 
     return Scenario("probe", opened, (), "client", era)
 

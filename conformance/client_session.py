@@ -90,6 +90,8 @@ class ClientSession(Session):
         everything = SERVER_2026 if self.era == _STATELESS else SERVER_2025
         self.declares = dict(everything if declares is None else declares)
         self.errand = errand
+        self.more_meta: dict[str, Any] = {}
+        """What the ``_meta`` of results of 2026-07-28 has besides."""
         self.finished: Callable[[], Awaitable[str]] | None = None
         self.tools: dict[str, dict[str, Any]] = {
             "play": {"name": "play", "description": "What the errand is about", "inputSchema": _SCHEMA}
@@ -152,7 +154,8 @@ class ClientSession(Session):
         """A result as this era has it."""
         if self.era != _STATELESS:
             return dict(result)
-        return {"resultType": "complete", **_SERVER_INFO, **result}
+        found = {"resultType": "complete", **_SERVER_INFO, **result}
+        return {**found, "_meta": {**found["_meta"], **self.more_meta}}
 
     def _initialize(self, request: dict[str, Any]) -> dict[str, Any] | None:
         if self.era == _STATELESS:

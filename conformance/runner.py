@@ -133,7 +133,7 @@ async def _play(
         seconds = _PLAY_PATIENCES * patience
         with trio.move_on_after(seconds) as limit:
             try:
-                await session.open()  # type: ignore[attr-defined]
+                await session.open()
                 await scenario.play(session)
                 if isinstance(session, ClientSession):
                     await session.finish()

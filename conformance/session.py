@@ -5,6 +5,7 @@ What is common to both legs is here; `server_session` talks to a server under te
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ class MadeTask:
     request: Frame
 
 
-class Session(Remote):
+class Session(Remote, ABC):
     """The judge's end. Everything the program under test sends goes past the monitor, too."""
 
     def __init__(
@@ -67,6 +68,10 @@ class Session(Remote):
         wire.taps.append(self._follow)
         super().__init__(wire, nursery, patience=patience)
         self.monitor = self.watching
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Get as far as there is something to judge. Raises `Broken`, `NotApplicable`."""
 
     # --- judging --------------------------------------------------------------------------------------------------
 

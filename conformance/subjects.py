@@ -204,24 +204,25 @@ class ClientProgram(ClientSubject):
         if self.transport == "http":
             async with (
                 open_http_server_wire(nursery) as wire,
-                _running([*self.command, wire.url], env, self.cwd, nursery) as served,
+                _running([*self.command, wire.url], env, self.cwd, nursery) as (said, finished),
             ):
-                served.wire = wire
-                yield served
+                yield Served(wire, said, finished)
             return
         async with (
             open_relayed_wire(nursery) as relayed,
-            _running([*self.command, "--", *relayed.command], env, self.cwd, nursery) as served,
+            _running([*self.command, "--", *relayed.command], env, self.cwd, nursery) as (said, finished),
         ):
-            served.wire = relayed
-            yield served
+            yield Served(relayed, said, finished)
 
 
 @asynccontextmanager
 async def _running(
     command: Sequence[str], env: Mapping[str, str], cwd: str | None, nursery: trio.Nursery
-) -> AsyncIterator[Served]:
-    """A client program. Its output is read to the end; it and all that it started are killed when the block ends."""
+) -> AsyncIterator[tuple[Callable[[], str], Callable[[], Awaitable[str]]]]:
+    """A client program; gives what it wrote to stderr so far, and what waits for its end and returns what it printed.
+
+    It and all that it started are killed when the block ends.
+    """
     printed, complaints = bytearray(), bytearray()
     over = trio.Event()
     process = await trio.lowlevel.open_process(
@@ -262,7 +263,7 @@ async def _running(
 
     nursery.start_soon(watch)
     try:
-        yield Served(None, said, finished)  # type: ignore[arg-type]
+        yield said, finished
     finally:
         with trio.CancelScope(shield=True):
             if process.returncode is None:

@@ -115,9 +115,7 @@ def verdicts_of(rows: Mapping[str, Row], leg: str, plays: Iterable[Play]) -> lis
     results = []
     for row in rows.values():
         for transport in sorted(played.get(row.era, ())):
-            if row.judged_in(leg) and (
-                transport in row.transports or (transport == "memory" and "stdio" in row.transports)
-            ):
+            if row.judged_in(leg) and transport in row.transports:
                 verdict, findings = _verdict(row, found.get((row.id, transport), ()))
                 results.append(Result(row, transport, verdict, findings))
     return results

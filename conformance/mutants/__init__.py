@@ -256,7 +256,8 @@ def any_message(change: Change) -> Edit:
 
 
 def _params(frame: Frame) -> dict[str, Any]:
-    return frame.object.setdefault("params", {})  # type: ignore[no-any-return]
+    params: dict[str, Any] = frame.object.setdefault("params", {})
+    return params
 
 
 @define

@@ -54,12 +54,8 @@ def _json(reports: Sequence[Report]) -> str:
 
 
 def _page(reports: Sequence[Report]) -> str:
-    try:
-        from .page import page
-    except ModuleNotFoundError as missing:
-        if missing.name != "jinja2":
-            raise
-        raise ReportError("a page needs jinja2; try: pip install 'mcp-tasks[conformance]'") from None
+    from .page import page  # not before it is needed: jinja2 is of an extra
+
     return page(reports)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from mcp_tasks.testing import Frame, HttpServerWire, Visit
@@ -55,7 +56,7 @@ async def a_question_by_another_stream(s: ClientSession) -> None:
         id = f"by-{number}"
         question = {"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": _question(host.related(task))}
         sent = await wire.send(question, channel=visit.channel)
-        answered = await host.comes(lambda sent=sent: s.has_come(sent), _ANSWER_SECONDS)  # type: ignore[misc]
+        answered = await host.comes(partial(s.has_come, sent), _ANSWER_SECONDS)
         s.judge("T25-070", answered, f"a question that comes by {visit.channel} is answered", sent)
         if not answered:
             break

@@ -102,14 +102,61 @@ class Judging:
 _DEFAULTS = Judging()
 
 
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Where:
+    """Where a server is, in place of SERVER or besides.
+
+    Parameters
+    ----------
+    url
+        Its URL, while it runs.
+    command
+        Its command line; it may stand at the end, after --. It is started anew for each connection.
+    config
+        The mcpServers file to find names in; by default .mcp.json, mcp.json and $MCP_CONFIG.
+    """
+
+    url: str | None = None
+    command: str | None = None
+    config: Path | None = None
+
+    def subjects(self, server: str | None) -> list[ServerSubject]:
+        """How to reach it, by each transport that it was given for. Raises `Trouble`."""
+        from conformance.subjects import Command, Url
+
+        found: list[ServerSubject] = []
+        for given in (server, self.command, self.url):
+            if given is None:
+                continue
+            if given is self.command:
+                # A command is what it looks like, whatever a file has of that name.
+                found.append(Command(_words(given), env=os.environ))
+                continue
+            one = find_server(given, self.config)
+            if isinstance(one, ServerCommand):
+                # What somebody has just typed gets our environment, as from a shell.
+                env = {**os.environ, **one.env} if one.inherit_env is None else one.env
+                found.append(Command(one.command, env=env, cwd=one.cwd))
+            else:
+                found.append(Url(one.url, headers=one.headers))
+        if not found:
+            raise Trouble("conformance: say which server: SERVER, --url URL, or -- COMMAND...", Exit.USAGE)
+        transports = [one.transport for one in found]
+        if len(set(transports)) < len(transports):
+            raise Trouble("conformance: one server at a time, over each transport once", Exit.USAGE)
+        return found
+
+
+_BESIDES = Where()
+
+
 @conformance.command(name="server")
 def server_(
     server: str | None = None,
     *,
-    url: str | None = None,
-    command: str | None = None,
-    config: Path | None = None,
     auth: tuple[str, str] | None = None,
+    where: Where = _BESIDES,
     judging: Judging = _DEFAULTS,
 ) -> int:
     """Judge a server, over stdio, HTTP, or both if it is given as either.
@@ -118,19 +165,13 @@ def server_(
     ----------
     server
         A command line, a URL, or a name from the configuration.
-    url
-        Its URL, while it runs.
-    command
-        Its command line; it may stand at the end, after --. Each scenario starts it anew.
-    config
-        The mcpServers file to find names in; by default .mcp.json, mcp.json and $MCP_CONFIG.
     auth
         Two bearer tokens, of different users, to see that neither gets at the tasks of the other (over HTTP).
     """
-    subjects = _server_subjects(server, url, command, config)
+    subjects = where.subjects(server)
     if auth is not None and all(one.transport != "http" for one in subjects):
         raise Trouble("conformance: --auth is for servers over HTTP", Exit.USAGE)
-    given = next(one for one in (server, command, url) if one is not None)
+    given = next(one for one in (server, where.command, where.url) if one is not None)
     return _judge("server", given, subjects, judging, auth)
 
 
@@ -163,12 +204,10 @@ def client_(
 def profile_(
     server: str | None = None,
     *,
-    url: str | None = None,
-    command: str | None = None,
-    config: Path | None = None,
     probe: bool = False,
     patience: float = 10.0,
     debug: bool = False,
+    where: Where = _BESIDES,
 ) -> int:
     """Draft a profile of a server, as TOML on stdout: which of its tools may show what the suite wants to see.
 
@@ -176,12 +215,6 @@ def profile_(
     ----------
     server
         A command line, a URL, or a name from the configuration.
-    url
-        Its URL.
-    command
-        Its command line; it may stand at the end, after --.
-    config
-        The mcpServers file to find names in; by default .mcp.json, mcp.json and $MCP_CONFIG.
     probe
         Call tools that look harmless to see what they do. Without it, nothing is called.
     patience
@@ -189,7 +222,7 @@ def profile_(
     debug
         Show tracebacks.
     """
-    subject = _server_subjects(server, url, command, config)[0]
+    subject = where.subjects(server)[0]
 
     async def main(interrupts: Interrupts) -> int:
         from conformance.cli import draft_profile
@@ -205,9 +238,6 @@ def profile_(
 def walk_(
     server: str | None = None,
     *,
-    url: str | None = None,
-    command: str | None = None,
-    config: Path | None = None,
     profile: str | None = None,
     revision: Literal["2025-11-25", "2026-07-28"] = "2025-11-25",
     walks: int = 50,
@@ -216,6 +246,7 @@ def walk_(
     ignore: list[str] | None = None,
     transcript: Path | None = None,
     patience: float = 10.0,
+    where: Where = _BESIDES,
 ) -> int:
     """Do task operations on a server in any order, and compare what comes of them with a model; 1 if it differs.
 
@@ -225,12 +256,6 @@ def walk_(
     ----------
     server
         A command line, a URL, or a name from the configuration.
-    url
-        Its URL.
-    command
-        Its command line; it may stand at the end, after --. Each walk starts it anew.
-    config
-        The mcpServers file to find names in; by default .mcp.json, mcp.json and $MCP_CONFIG.
     profile
         A TOML file that says which tools show what, or the name of one that comes along.
     revision
@@ -252,7 +277,7 @@ def walk_(
     from conformance.profile import ProfileError
     from conformance.walk import explain, walk
 
-    subject = _server_subjects(server, url, command, config)[0]
+    subject = where.subjects(server)[0]
     try:
         known = find_profile(profile)
     except (ProfileError, OSError) as error:
@@ -303,34 +328,6 @@ def page_(out: Path, reports: Annotated[list[Path], Parameter(show_default=False
     except OSError as error:
         raise Trouble(f"conformance: {error.filename}: {error.strerror}", Exit.USAGE) from None
     return Exit.OK
-
-
-def _server_subjects(
-    server: str | None, url: str | None, command: str | None, config: Path | None
-) -> list[ServerSubject]:
-    from conformance.subjects import Command, Url
-
-    found: list[ServerSubject] = []
-    for given in (server, command, url):
-        if given is None:
-            continue
-        if given is command:
-            # A command is what it looks like, whatever a file has of that name.
-            found.append(Command(_words(command), env=os.environ))
-            continue
-        one = find_server(given, config)
-        if isinstance(one, ServerCommand):
-            # What somebody has just typed gets our environment, as from a shell.
-            env = {**os.environ, **one.env} if one.inherit_env is None else one.env
-            found.append(Command(one.command, env=env, cwd=one.cwd))
-        else:
-            found.append(Url(one.url, headers=one.headers))
-    if not found:
-        raise Trouble("conformance: say which server: SERVER, --url URL, or -- COMMAND...", Exit.USAGE)
-    transports = [one.transport for one in found]
-    if len(set(transports)) < len(transports):
-        raise Trouble("conformance: one server at a time, over each transport once", Exit.USAGE)
-    return found
 
 
 def _words(command: str) -> list[str]:
@@ -406,6 +403,8 @@ def _check_reports(judging: Judging) -> None:
     for path in judging.report or ():
         if path.suffix not in FORMATS:
             raise ReportError(f"{path}: the name of a report ends in {', '.join(FORMATS)}")
+        if path.suffix == ".html":
+            import conformance.report.page  # noqa: F401 - says by itself that it needs jinja2
 
 
 def _baseline(path: Path | None) -> Baseline | None:

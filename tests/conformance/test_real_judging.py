@@ -172,6 +172,23 @@ def test_what_cannot_be_done(arguments: list[str], code: int, says: str, capsys:
     assert printed.out == ""
 
 
+@pytest.mark.parametrize(
+    ("missing", "arguments"),
+    [
+        ("hypothesis", ["walk", "--", *HEALTHY]),
+        ("jinja2", ["server", "--report", "page.html", "--", *HEALTHY]),
+    ],
+)
+def test_what_is_not_installed_is_named(
+    missing: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, "conformance.report.page", raising=False)
+    assert run_app(["conformance", *arguments]) == 2
+    said = f"mcp-tasks: {missing} is not installed: pip install 'mcp-tasks[conformance]'\n"
+    assert capsys.readouterr().err == said
+
+
 def test_help_tells_of_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_app(["conformance", "server", "--help"]) == 0
     assert "Exit codes: 0 nothing failed" in capsys.readouterr().out
