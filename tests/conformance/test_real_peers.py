@@ -159,8 +159,7 @@ async def test_our_own_client_does_errands_as_a_program() -> None:
 @pytest.mark.parametrize("leg", ["server", "client"])
 async def test_a_peer_can_be_played_with(name: str, leg: str) -> None:
     sdks = installer()
-    if not sdks.installed():
-        pytest.skip("the SDKs are not installed: python tests/peers/install.py")
+    sdks.ensure()
     (peer,) = (one for one in all_peers(sdks) if one.name == name)
     some = {"an_unknown_task", "a_plain_request", "an_ordinary_result", "a_forbidden_tool"}
     scenarios = [one for one in all_scenarios() if one.name in some]
