@@ -216,17 +216,6 @@ class Session(Remote, ABC):
             interval = task.get("pollInterval", task.get("pollIntervalMs", 100))
             await trio.sleep(min(max(interval if isinstance(interval, (int, float)) else 100, 20), 500) / 1000)
 
-    async def until_status(self, task_id: str, *statuses: str) -> dict[str, Any]:
-        """Poll until the task has one of these statuses. Raises `Broken` if it ends otherwise or does not get there."""
-        deadline = trio.current_time() + self.patience
-        while True:
-            task = result_in(await self.get(task_id), "tasks/get")
-            if task.get("status") in statuses:
-                return task
-            if task.get("status") in TERMINAL or trio.current_time() > deadline:
-                raise Broken(f"the task is {task.get('status')}, and never was {' or '.join(statuses)}")
-            await trio.sleep(0.02)
-
     def _follow(self, frame: Frame) -> None:
         # Over HTTP a request may get no answer at all: its exchange ends, or is refused with a bare status.
         if frame.sender is self.wire.side:

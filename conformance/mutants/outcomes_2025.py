@@ -62,11 +62,6 @@ def _odd(params: Mapping[str, Any], known: Known) -> dict[str, Any] | None:
     return {"error": {"code": -32000, "message": "'int' object has no attribute 'encode'"}}
 
 
-def _shows_no_questions(found: dict[str, Any]) -> None:
-    if found.get("status") == "input_required":
-        found["status"] = "working"
-
-
 @define
 class _Stubborn(Edit):
     """Does not cancel a task that has a question."""

@@ -179,10 +179,6 @@ def _wants_task(params: Mapping[str, Any]) -> bool:
     return "task" in params
 
 
-def _is_tool(name: str) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda params: params.get("name") == name
-
-
 def _with_new_header(name: str, value: str | None) -> Callable[[Frame], None]:
     def change(frame: Frame) -> None:
         if "taskId" in frame.result:
