@@ -45,6 +45,7 @@ CANCEL_SECONDS = 5.0
 
 _DEFAULT_POLL_SECONDS = 1.0
 _ASKED_AGAIN = 3  # times, for a result whose request was lost on the way
+_SLOW_SECONDS = 15.0  # for the result of what is over; twice as long each time it is asked for again
 _MIN_POLL_SECONDS = 0.01
 _MAX_POLL_SECONDS = 60.0
 
@@ -110,6 +111,8 @@ class TaskHandle:
         self.on_report: Callable[[], None] = lambda: None
         """Called when there is a new report."""
         self._fetching: trio.CancelScope | None = None
+        self._patience = trio.CancelScope()
+        self._slow_seconds = _SLOW_SECONDS
         self._detached = False
         self._entered = False
 
@@ -368,6 +371,7 @@ class TaskHandle:
         if self._task is None or not _alike(task, self._task):
             self._task = task
             self._seen += 1
+            self._lose_patience()
             self._bell.ring()
 
     def _is_newer(self, than: Task) -> bool:
@@ -411,16 +415,26 @@ class TaskHandle:
     async def _asked_for_outcome(self) -> JSONObject:
         if not self._connection.dialect.awaits:
             return await follow(self._connection, self)
-        # A result can be asked for again: what was lost was one question, not the task.
-        attempts = 0
-        while True:
+        # A result can be asked for again: what was lost was one question, or its answer, not the task.
+        for attempt in range(_ASKED_AGAIN + 1):
+            self._patience = trio.CancelScope()
+            self._slow_seconds = _SLOW_SECONDS * 2**attempt
+            self._lose_patience()
             try:
-                return await self._connection.await_task(self.id)
+                with self._patience:
+                    return await self._connection.await_task(self.id)
+                logger.info("task %s is over, but its result does not come: asking again", self.id)
+                continue
             except ConnectionClosed:
-                attempts += 1
-                if self._connection.closed or attempts > _ASKED_AGAIN:
+                if self._connection.closed or attempt == _ASKED_AGAIN:
                     raise
             await trio.sleep(self.interval())
+        raise RemoteProtocolError(f"task {self.id} is over, but its result is not given")
+
+    def _lose_patience(self) -> None:
+        # Once the task is over there is nothing to wait for, yet receivers have been seen that never woke whoever did.
+        if self._task is not None and self._task.status in TERMINAL:
+            self._patience.deadline = min(self._patience.deadline, trio.current_time() + self._slow_seconds)
 
     async def _explained(self, failure: MCPError) -> MCPError:
         task = self._task

@@ -367,3 +367,48 @@ async def test_a_token_in_use_is_not_given_out_again(requestor, autojump_clock):
         for wait in waits:
             await remote.reply(wait, requestor.result)
         assert len(set(tokens)) == 5
+
+
+# --- results that do not come -----------------------------------------------------------------------------------------
+
+
+async def test_the_result_of_what_is_over_is_asked_for_again(requestor, autojump_clock):
+    """A receiver that does not wake whoever waits: the in-memory store of mcp 1.30 is one, in an unlucky moment."""
+    async with requestor.connect() as remote, trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            async with remote.connection.start(requestor.method, requestor.params) as task:
+                nursery.start_soon(task.result)
+                await remote.connection.wait_closed()
+
+        nursery.start_soon(wait)
+        await requestor.accept(remote)
+        await remote.expect("tasks/result")
+        await trio.sleep(1000)
+        assert remote.unread("tasks/result") == [], "what works may take its time"
+        await remote.notify(STATUS, requestor.task("completed"))
+        asked = []
+        for _ in range(3):
+            request = await remote.expect("tasks/result")
+            asked.append(trio.current_time() - 1000)
+        assert asked == pytest.approx([15, 45, 105])
+        await remote.reply(request, requestor.result)
+        await trio.sleep(1000)
+        assert remote.unread("tasks/result") == []
+        await remote.close()
+
+
+async def test_a_result_that_is_never_given_is_a_fault_of_the_receiver(requestor, autojump_clock):
+    async with requestor.connect() as remote, trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            async with remote.connection.start(requestor.method, requestor.params) as task:
+                with pytest.raises(RemoteProtocolError, match="its result is not given"):
+                    await task.result()
+
+        nursery.start_soon(wait)
+        await requestor.accept(remote)
+        await remote.expect("tasks/result")
+        await remote.notify(STATUS, requestor.task("completed"))
+        for _ in range(3):
+            await remote.expect("tasks/result")
