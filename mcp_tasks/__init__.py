@@ -36,6 +36,8 @@ from .errors import (
     RequestFailed,
     RequestRejected,
     ResourceNotFound,
+    StoreFailed,
+    StoreUnusable,
     TaskAlreadySettled,
     TaskCancelled,
     TaskExpired,
@@ -62,7 +64,7 @@ except ImportError:
 from .tasks.model import Outcome, Question, Raised, Returned, Stopped, TaskRecord
 from .tasks.registry import TaskRegistry
 from .tasks.state import TERMINAL, TRANSITIONS, TaskInput, TaskState
-from .tasks.store import MemoryTaskStore, TaskStore
+from .tasks.store import MemoryTaskStore, Room, TaskStore
 from .transports.lines import LineTransport
 from .transports.memory import memory_transport_pair
 
@@ -128,11 +130,15 @@ __all__ = [
     "RequestRejected",
     "ResourceNotFound",
     "Returned",
+    "Room",
     "Roots",
+    "SQLiteTaskStore",
     "Sample",
     "SavedTask",
     "Side",
     "Stopped",
+    "StoreFailed",
+    "StoreUnusable",
     "TaskAlreadySettled",
     "TaskCancelled",
     "TaskExpired",
@@ -164,11 +170,16 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .http import Authenticator, BearerAuth, HttpRequest, HttpServer, Identity, asgi_app, open_http, serve_http
+    from .tasks.sqlite import SQLiteTaskStore
 else:
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "SQLiteTaskStore":
+            from .tasks.sqlite import SQLiteTaskStore
+
+            return SQLiteTaskStore
         from . import http
 
         return getattr(http, name)

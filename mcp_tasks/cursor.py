@@ -27,6 +27,10 @@ class CursorSeal:
     def __init__(self, secret: bytes | None = None) -> None:
         self._secret = secrets.token_bytes(32) if secret is None else secret
 
+    def rekey(self, secret: bytes) -> None:
+        """Use another secret from now on; cursors that were handed out before are none any more."""
+        self._secret = secret
+
     def seal(self, scope: str, position: str) -> Cursor:
         """A cursor for the entries after `position` of the list `scope`."""
         text = position.encode()

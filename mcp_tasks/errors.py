@@ -11,6 +11,7 @@
      +-- HttpError                     an HTTP status that is no answer
      |    +-- Unauthorized             401, with what the server wants to see
      |    +-- Forbidden                403, likewise
+     +-- StoreUnusable                 a task store that cannot be opened
      +-- RequestFailed                 the other side answered with an error
      +-- InvalidShape                  a JSON value is not of the shape it should have, with its path
      +-- ToolError                     a tool's own failure, told to the caller as a result with isError
@@ -19,6 +20,7 @@
           +-- ResourceNotFound, RequestRejected, UrlElicitationRequired
           +-- CapabilityRequired, UnsupportedRevision
           +-- LimitReached
+          +-- StoreFailed
           +-- TaskRefusal
                +-- TaskNotFound, TaskExpired, TaskAlreadySettled, TaskCancelled, InvalidCursor
 """
@@ -55,6 +57,8 @@ __all__ = [
     "RequestFailed",
     "RequestRejected",
     "ResourceNotFound",
+    "StoreFailed",
+    "StoreUnusable",
     "TaskAlreadySettled",
     "TaskCancelled",
     "TaskExpired",
@@ -153,6 +157,10 @@ class Forbidden(HttpError):
     def __init__(self, message: str, challenges: Sequence[Challenge] = ()) -> None:
         super().__init__(403, message)
         self.challenges = list(challenges)
+
+
+class StoreUnusable(MCPError):
+    """A task store cannot be opened: another process has it, it is none, or its key is wrong."""
 
 
 class RequestFailed(MCPError):
@@ -267,6 +275,13 @@ class LimitReached(Refusal):
         super().__init__(message, {"limit": limit, "value": value})
         self.limit = limit
         self.value = value
+
+
+class StoreFailed(Refusal):
+    """The task store could not do what it was asked to, which may have been done nevertheless; the log says why."""
+
+    def __init__(self, message: str = "Tasks cannot be kept or found now: the store has failed") -> None:
+        super().__init__(message)
 
 
 class TaskRefusal(Refusal):

@@ -22,6 +22,7 @@ from ..errors import (
     Refusal,
     RequestFailed,
     RequestRejected,
+    StoreFailed,
     TaskCancelled,
     TaskRefusal,
 )
@@ -56,6 +57,7 @@ NUMBERS: Final[Mapping[type[Refusal], int]] = {
     TaskRefusal: -32602,
     InternalError: -32603,
     LimitReached: -32603,
+    StoreFailed: -32603,
     TaskCancelled: -32603,
     RequestRejected: -1,
 }

@@ -118,7 +118,8 @@ class Connection(Writing, Verbs):
         """Requests of theirs that stay open to listen."""
         self.subscriptions: set[str] = set()
         self.caller = Caller(self)
-        self._transient = transient
+        self.transient = transient
+        """Whether the other side cannot come back, so that its tasks end with the connection."""
         self.workers = Workers(nursery, write_now=self.write_now)
         """Who does what the other side asks for."""
         self.service = Service(self)
@@ -270,7 +271,7 @@ class Connection(Writing, Verbs):
         self.end(why)
         with trio.CancelScope(shield=True):
             try:
-                if self._transient:
+                if self.transient:
                     await self._forget_tasks()
                 with trio.move_on_after(_FLUSH_SECONDS):
                     await self.flush_rest()
@@ -559,16 +560,12 @@ class Connection(Writing, Verbs):
 
     def task_home(self) -> Workers:
         """Where the tasks of this connection's requestor live: as long as the requestor can come back."""
-        if not self._transient and self.peer.home is not None:
+        if not self.transient and self.peer.home is not None:
             return self.peer.home
         if not self._keeps_time:
             self._keeps_time = True
             self.nursery.start_soon(self.peer.tasks.keep_time)
         return self.workers
-
-    def check_json(self, value: JSON) -> None:
-        """Check that a value can be sent. Raises TypeError, ValueError or RecursionError."""
-        _CODEC.encode(Response(0, value))
 
     async def send_log(self, level: LoggingLevel, data: JSON, logger: str | None = None) -> None:
         """Send a log message that concerns no request, if its level is wanted: as a server, in a session.

@@ -125,7 +125,7 @@ class Context:
         if await self._delivery.report(message):
             await trio.lowlevel.checkpoint()
             return
-        if self._delivery.latest.side is Side.SERVER and (not self.stateless or self._delivery.terms.log_level):
+        if self._delivery.side is Side.SERVER and (not self.stateless or self._delivery.terms.log_level):
             await self.relay_log("info", message)
         else:
             logger.info("%s: %s", self.method, message)
@@ -148,7 +148,7 @@ class Context:
 
         Raises `LocalProtocolError` on a connection on which we are not the server.
         """
-        if self._delivery.latest.side is Side.SERVER:
+        if self._delivery.side is Side.SERVER:
             self._deprecated("logging")
         await self.relay_log(level, data, logger)
 
@@ -157,11 +157,11 @@ class Context:
         await trio.lowlevel.checkpoint()
         delivery = self._delivery
         connection, dialect = delivery.latest, delivery.terms.dialect
-        if connection.side is not Side.SERVER:
+        if delivery.side is not Side.SERVER:
             raise LocalProtocolError("log messages go from a server to a client")
         if level not in LEVELS:
             raise LocalProtocolError(f"{level!r} is no logging level: {', '.join(LEVELS)}")
-        wanted: str | None = connection.log_level
+        wanted: str | None = None if connection is None else connection.log_level
         if dialect.stateless:
             wanted = None if self.task_id is not None else delivery.terms.log_level  # C26-410, X26-101
             if not delivery.active():
@@ -180,9 +180,9 @@ class Context:
         For long work: nobody holds a connection open meanwhile, and nothing is lost (C25-094 to C25-096). Does nothing
         where there is no such connection, or the client does not know how to come back.
         """
-        related_to = self._delivery.related_to
-        if related_to is not None and not self._delivery.latest.closed:
-            self._delivery.latest.transport.drop_stream(related_to, None if retry is None else round(retry * 1000))
+        related_to, connection = self._delivery.related_to, self._delivery.latest
+        if related_to is not None and connection is not None and not connection.closed:
+            connection.transport.drop_stream(related_to, None if retry is None else round(retry * 1000))
         await trio.lowlevel.checkpoint()
 
     # --- asking ---------------------------------------------------------------------------------------------------

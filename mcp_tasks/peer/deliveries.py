@@ -58,6 +58,8 @@ class Delivery(ABC):
     task_id: TaskId | None = None
     terms: Terms
     """The terms on which the request came."""
+    side: Side
+    """Which side we are to the requestor."""
 
     @property
     @abstractmethod
@@ -66,8 +68,8 @@ class Delivery(ABC):
 
     @property
     @abstractmethod
-    def latest(self) -> Connection:
-        """The last connection to the requestor, open or not."""
+    def latest(self) -> Connection | None:
+        """The last connection to the requestor, open or not; None if it has not been seen by this process."""
 
     @property
     @abstractmethod
@@ -108,6 +110,7 @@ class LiveDelivery(Delivery):
 
     def __init__(self, connection: Connection, id: RequestId, terms: Terms) -> None:
         self.terms = terms
+        self.side = connection.side
         self._connection = connection
         self._id = id
         self._job = connection.serving(id)
@@ -283,9 +286,10 @@ class RoundDelivery(LiveDelivery):
 class TaskDelivery(Delivery):
     """A task, whose requestor may be on another connection by now, or on none."""
 
-    def __init__(self, registry: TaskRegistry, id: TaskId, link: Link, terms: Terms) -> None:
+    def __init__(self, registry: TaskRegistry, id: TaskId, link: Link, terms: Terms, side: Side) -> None:
         self.task_id: TaskId = id
         self.terms = terms
+        self.side = side
         self._registry = registry
         self._link = link
 
@@ -294,7 +298,7 @@ class TaskDelivery(Delivery):
         return self._link.connection
 
     @property
-    def latest(self) -> Connection:
+    def latest(self) -> Connection | None:
         return self._link.latest
 
     @property
@@ -302,7 +306,7 @@ class TaskDelivery(Delivery):
         return self._link.related_to
 
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
-        asked = _lowered(self.terms, question, self._link.latest.side)
+        asked = _lowered(self.terms, question, self.side)
         await self._registry.ask(self.task_id, key, asked)
         answer: JSONObject | None = None
         failure: Exception | None = None

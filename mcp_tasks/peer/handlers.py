@@ -17,7 +17,7 @@ from ..dialects.base import Cache, Offers
 from ..errors import LocalProtocolError
 from .contexts import Context
 
-__all__ = ["Handler", "HandlerTable", "Middleware", "NotificationHandler", "Pace", "TaskPolicy"]
+__all__ = ["Handler", "HandlerTable", "Middleware", "NotificationHandler", "Pace", "TaskPolicy", "check_restartable"]
 
 TaskPolicy: TypeAlias = Literal["forbidden", "optional", "required"]
 """Whether a request may, must or must not be run as a task."""
@@ -42,6 +42,14 @@ class Pace(Shape):
     repeats: bool = True
 
 
+def check_restartable(restartable: bool, task: TaskPolicy, pace: Pace) -> None:
+    """Raise `LocalProtocolError` where it makes no sense to run a task again after a crash."""
+    if restartable and not pace.repeats:
+        raise LocalProtocolError("restartable: what must not run twice cannot be run again")
+    if restartable and task == "forbidden":
+        raise LocalProtocolError("restartable: what is never a task is not kept")
+
+
 @define(kw_only=True, eq=False, repr=False)
 class Handler(Shape):
     """How one method is served.
@@ -58,6 +66,12 @@ class Handler(Shape):
     """A provisional result for the model, sent with the new task."""
     pace: Pace | Callable[[Any], Pace] = field(factory=lambda: Pace())
     """How it is run where the server decides what becomes a task."""
+    restartable: bool | Callable[[Any], bool] = False
+    """Whether a task is run again, with its journal, when its process has ended under it."""
+
+    def restarts(self, params: Any) -> bool:
+        """Whether a task of these parameters is run again after its process has ended under it."""
+        return self.restartable(params) if callable(self.restartable) else self.restartable
 
     @property
     def may_be_task(self) -> bool:

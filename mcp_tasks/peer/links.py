@@ -43,12 +43,13 @@ class _Asking:
 class Link:
     """The way from one task to its requestor.
 
-    `reachable` is false where the requestor cannot be sent requests, and comes to look for questions instead.
+    `connection` is the one that made it, or None for a task whose requestor has to come back first. `reachable` is
+    false where the requestor cannot be sent requests, and comes to look for questions instead.
     """
 
     __slots__ = ("_asking", "_attached", "_connection", "_reachable", "_routes")
 
-    def __init__(self, connection: Connection, *, reachable: bool = True) -> None:
+    def __init__(self, connection: Connection | None, *, reachable: bool = True) -> None:
         self._connection = connection
         self._reachable = reachable
         self._attached: trio.lowlevel.ParkingLot | None = None
@@ -58,12 +59,13 @@ class Link:
     @property
     def connection(self) -> Connection:
         """The latest connection. Raises `ConnectionClosed` if it has ended."""
-        if self._away():
+        connection = self._open()
+        if connection is None:
             raise ConnectionClosed("the requestor is not connected")
-        return self._connection
+        return connection
 
     @property
-    def latest(self) -> Connection:
+    def latest(self) -> Connection | None:
         """The latest connection, ended or not."""
         return self._connection
 
@@ -72,8 +74,10 @@ class Link:
         """The request of theirs that waits for the task's result on the latest connection, if one does."""
         return next((id for connection, id in reversed(self._routes) if connection is self._connection), None)
 
-    def _away(self) -> bool:
-        return not self._reachable or self._connection.closed or self._connection.half_closed
+    def _open(self) -> Connection | None:
+        connection = self._connection
+        away = not self._reachable or connection is None or connection.closed or connection.half_closed
+        return None if away else connection
 
     def attach(self, connection: Connection, id: RequestId) -> None:
         """Go by this connection, and by this request for the result, from now on.
@@ -89,7 +93,7 @@ class Link:
         self._routes.remove((connection, id))
         if self._routes and not any(other is self._connection for other, _ in self._routes):
             self._go_by(self._routes[-1][0])
-        else:
+        elif self._connection is not None:
             self._go_by(self._connection)
 
     def look_again(self, connection: Connection) -> None:
@@ -107,9 +111,9 @@ class Link:
 
     async def wait(self) -> Connection:
         """The connection, as soon as there is one that is open."""
-        while self._away():
+        while (connection := self._open()) is None:
             await self.moved()
-        return self._connection
+        return connection
 
     async def moved(self) -> None:
         """Wait until it goes by another connection, or by the same anew."""
@@ -124,7 +128,7 @@ class Link:
         What it gives is to be called with the id that the question goes out under.
         """
         with trio.CancelScope() as scope:
-            asking = _Asking(self._connection, scope)
+            asking = _Asking(self.connection, scope)
             self._asking.append(asking)
             try:
                 yield asking.minted

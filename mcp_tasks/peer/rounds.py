@@ -31,6 +31,7 @@ from .contexts import Context
 from .deliveries import OutOfReach, RoundDelivery, TaskDelivery
 from .handlers import Handler
 from .questions import ElicitUrl
+from .work import lower_returned, run_handler
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -99,6 +100,7 @@ class Rounds:
     def __init__(self, service: Service, connection: Connection) -> None:
         self._service = service
         self._connection = connection
+        self._table = connection.peer.table
 
     async def call(self, call: Call, job: Served) -> JSONObject | None:
         """Serve a call; the result is as it leaves, None if it has left already."""
@@ -143,12 +145,12 @@ class Rounds:
     async def _attempt(
         self, call: Call, handler: Handler, context: Context, params: Any, delivery: RoundDelivery, number: int
     ) -> JSONObject:
-        service, dialect = self._service, delivery.terms.dialect
+        dialect = delivery.terms.dialect
         asked: Mapping[str, Question]
         try:
             with delivery.scope:
-                result = await service.run(handler, context, params if handler.lifted else call.params)
-                return service.lower(call.method, result, None, dialect)
+                result = await run_handler(self._table, handler, context, params if handler.lifted else call.params)
+                return lower_returned(call.method, result, None, dialect)
             asked = delivery.asked
         except OutOfReach:
             if not delivery.asked:

@@ -10,8 +10,7 @@ Spec: 2025-11-25 basic/utilities/tasks; basic/utilities/cancellation.
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,13 +22,8 @@ from .._workers import Job
 from ..dialects.base import Dialect, Discover, Listen, Open, Ping, Side, Terms
 from ..dialects.select import LATEST, QUESTION_GATES, TermsReader
 from ..errors import (
-    CapabilityMissing,
-    CapabilityRequired,
-    InternalError,
     InvalidRequest,
-    InvalidShape,
     LimitReached,
-    MCPError,
     MethodNotFound,
     Refusal,
     RemoteProtocolError,
@@ -40,34 +34,22 @@ from ..errors import (
 from ..seal import OpenedState
 from ..tasks.model import EMPTY, Answer, Await, Call, Cancel, Get, List, Question, TaskRecord, TaskVerb
 from ..tasks.registry import Work
-from ..tasks.state import TaskState
-from ..trace import trace_of, tracing
 from ..wire.jsonrpc import ErrorResponse, Request, Response
 from .contexts import Context
 from .deliveries import LiveDelivery, TaskDelivery, WrongAnswer
-from .handlers import Handler, Middleware
+from .handlers import Handler
 from .links import Link
 from .listening import Subscription, listen
 from .opening import answer_discovery, answer_handshake
 from .rounds import Rounds
+from .work import explain, handler_work, lower_returned, origin_of, run_handler, task_work, tell
 
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Served", "Service", "explain"]
+__all__ = ["Served", "Service"]
 
 logger = logging.getLogger("mcp_tasks.peer")
-
-
-def explain(error: BaseException, what: str, terms: Terms | None = None) -> Refusal | RequestFailed:
-    """The error that an exception is answered with; one that was not meant for the other side is logged."""
-    if isinstance(error, (Refusal, RequestFailed)):
-        return error
-    if isinstance(error, CapabilityMissing) and error.required and terms is not None and terms.dialect.stateless:
-        return CapabilityRequired(str(error), error.required)  # C26-059
-    reference = secrets.token_hex(4)
-    logger.error("%s: unexpected exception, reference %s", what, reference, exc_info=error)
-    return InternalError(f"Internal error (reference {reference})")
 
 
 class Served(Job):
@@ -233,8 +215,8 @@ class Service:
         except Refusal as wrong:
             raise RemoteProtocolError(f"the server asks what it cannot: {wrong.message}") from None
         context = Context(call, connection.principal, LiveDelivery(connection, 0, connection.terms))
-        result = await self.run(handler, context, params if handler.lifted else question.params)
-        return self.lower(method, result, None, connection.dialect)
+        result = await run_handler(self._table, handler, context, params if handler.lifted else question.params)
+        return lower_returned(method, result, None, connection.dialect)
 
     @property
     def stateless(self) -> bool:
@@ -271,8 +253,8 @@ class Service:
                     raise MethodNotFound(f"{_what(call)} can only be run as a task")
                 raise InvalidRequest(f"Task augmentation required for {method} requests")
         context = Context(call, connection.principal, LiveDelivery(connection, job.id, job.terms))
-        result = await self.run(handler, context, params if handler.lifted else call.params)
-        return self.lower(method, result, call.related, dialect)
+        result = await run_handler(self._table, handler, context, params if handler.lifted else call.params)
+        return lower_returned(method, result, call.related, dialect)
 
     def handler(self, method: str) -> Handler:
         """Who serves a method. Raises `MethodNotFound`."""
@@ -280,32 +262,6 @@ class Service:
         if handler is None:
             raise MethodNotFound(f"Method not found: {method}")
         return handler
-
-    def lower(self, method: str, result: Any, related: TaskId | None, dialect: Dialect) -> JSONObject:
-        """What a handler returned, as JSON. Raises TypeError if that is not what the method promises."""
-        try:
-            return dialect.lower_result(method, result, related)
-        except InvalidShape as wrong:
-            raise TypeError(f"the handler of {method} returned a wrong result: {wrong}") from None
-
-    def run(self, handler: Handler, context: Context, params: Any) -> Awaitable[Any]:
-        """Run a handler, and whatever has been put around all of them, as part of the trace that the request is."""
-        if trace := trace_of(context.meta):
-            return self._traced(trace, handler, context, params)
-        return self._proceed(handler, context, params)
-
-    async def _traced(self, trace: Mapping[str, str], handler: Handler, context: Context, params: Any) -> Any:
-        with tracing(trace):
-            return await self._proceed(handler, context, params)
-
-    def _proceed(self, handler: Handler, context: Context, params: Any) -> Awaitable[Any]:
-        middleware = self._table.middleware
-        if not middleware:
-            return handler.run(context, params)
-        proceed: Callable[[], Awaitable[Any]] = partial(handler.run, context, params)
-        for around in reversed(middleware):
-            proceed = partial(_around, around, context, proceed)
-        return proceed()
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
@@ -327,41 +283,30 @@ class Service:
         connection, registry, terms = self._connection, self._registry, job.terms
         link = Link(connection, reachable=not terms.dialect.stateless)
         immediate = handler.immediate(params)
-        changed = partial(self._changed, link)
+        changed = partial(tell, connection.peer, link, made_on=connection)
+        # Where requestors cannot come back, nobody is there for a task that is run again.
+        again = registry.store.durable and not connection.transient and handler.restarts(params)
+        origin = origin_of(call, connection.side, terms) if again else None
         # Committed before it is announced (a store makes that whole or not at all, even when it is cancelled).
-        record = await registry.create(call, connection.principal, journal=journal, on_change=changed)
+        record = await registry.create(call, connection.principal, journal=journal, origin=origin, on_change=changed)
         if job.cancelled:
             await self._stop(record)
             return
         self._table.made_tasks.add(call.method)
         connection.peer.links[record.id] = link
-        delivery = TaskDelivery(registry, record.id, link, terms)
+        delivery = TaskDelivery(registry, record.id, link, terms, connection.side)
         work: Work
         if adopt is None:
-            context = Context(call, connection.principal, delivery)
-
-            async def begun() -> JSONObject:
-                result = await self.run(handler, context, params if handler.lifted else call.params)
-                return self.lower(call.method, result, None, terms.dialect)
-
-            work = begun
+            work = handler_work(
+                self._table, handler, call, params, Context(call, connection.principal, delivery), terms
+            )
         else:
             work = adopt(delivery)
-
-        async def settled() -> JSONObject:
-            try:
-                result = await work()
-                connection.check_json(result)
-                return result
-            except MCPError as error:
-                raise explain(error, call.method, terms) from None
-            finally:
-                connection.peer.links.pop(record.id, None)
-
         try:
             created = terms.dialect.lower_created(record, immediate)
             self._answer(job.id, job, self.completed(call.method, created, terms))
-            registry.start(record.id, settled, connection.task_home())
+            whole = task_work(connection.peer, record.id, call.method, terms, work)
+            registry.start(record.id, whole, connection.task_home())
         except BaseException:
             await self._stop(record)
             raise
@@ -372,20 +317,6 @@ class Service:
                 await self._registry.cancel(record.id, record.principal, "The request was cancelled")
             except TaskAlreadySettled:
                 pass
-
-    def _changed(self, link: Link, record: TaskRecord) -> None:
-        if record.settled:
-            self._connection.peer.links.pop(record.id, None)
-        try:
-            connection = link.connection
-            # A task that ended by itself did so in a worker, which writes when it has nothing more to do.
-            written = record.state not in _BY_ITSELF or connection is not self._connection or bool(connection.peer.home)
-            related_to = link.related_to
-            if record.settled and related_to is not None and not connection.transport.began(related_to):
-                related_to = None  # whoever waits for the result sees by the answer that it is over
-            connection.post(connection.dialect.task_notification(record), related_to, written=written)
-        except MCPError:
-            logger.debug("task %s: nobody to tell of %s", record.id, record.state.value)
 
     async def _await(self, id: TaskId, request_id: RequestId, dialect: Dialect) -> JSONObject:
         link = self._connection.peer.links.get(id)
@@ -449,13 +380,6 @@ class Service:
 def _speaker(terms: Terms, refusal: Refusal) -> Terms:
     # Who names no revision, or one that is not spoken, is told so in the words of the newest.
     return terms if terms.dialect.stateless or not isinstance(refusal, UnsupportedRevision) else Terms(dialect=LATEST)
-
-
-_BY_ITSELF = frozenset({TaskState.RETURNED, TaskState.RAISED})
-
-
-async def _around(around: Middleware, context: Context, proceed: Callable[[], Awaitable[Any]]) -> Any:
-    return await around(context, proceed)
 
 
 def _what(call: Call) -> str:

@@ -45,7 +45,7 @@ from ..wire.utilities import PaginatedParams
 from .contexts import Context
 from .deliveries import OutOfReach
 from .functions import Signature, awaitable, described, to_json
-from .handlers import Pace, TaskPolicy
+from .handlers import Pace, TaskPolicy, check_restartable
 from .pages import Pages
 from .schemas import check_schema, type_schema, validate
 
@@ -68,6 +68,7 @@ class _Entry(Shape):
     policy: TaskPolicy
     immediate: str | None
     pace: Pace
+    restartable: bool
     mirrored: Sequence[Mirrored]
 
 
@@ -80,6 +81,7 @@ class ToolOptions(TypedDict, total=False):
     task: TaskPolicy
     grace: float
     rerun: bool
+    restartable: bool
     immediate: str
     input_schema: JSONObject
     output_schema: JSONObject
@@ -133,12 +135,13 @@ class ToolSet:
             icons=options.get("icons", UNSET),
             meta=options.get("meta", UNSET),
         )
-        pace = Pace(options.get("grace"), options.get("rerun", True))
+        pace, restartable = Pace(options.get("grace"), options.get("rerun", True)), options.get("restartable", False)
+        check_restartable(restartable, task, pace)
         try:
             mirrored = mirrored_arguments(input_schema)
         except InvalidShape as wrong:
             raise LocalProtocolError(f"the input schema of {name!r}: {wrong}") from None
-        self._entries[name] = _Entry(tool, run, task, options.get("immediate"), pace, mirrored)
+        self._entries[name] = _Entry(tool, run, task, options.get("immediate"), pace, restartable, mirrored)
         self._pages.put(name, tool)
 
     def remove(self, name: str) -> None:
@@ -176,6 +179,10 @@ class ToolSet:
     def pace(self, params: CallToolParams) -> Pace:
         """How the tool is run where we decide what becomes a task."""
         return self._find(params).pace
+
+    def restartable(self, params: CallToolParams) -> bool:
+        """Whether a task of the tool is run again after its process has ended under it."""
+        return self._find(params).restartable
 
     def mirrored(self, name: str) -> Sequence[Mirrored]:
         """The arguments of a tool that are repeated in headers; none if there is no such tool."""

@@ -95,6 +95,10 @@ class TaskRecord(Shape):
     answers: Mapping[str, JSON] = EMPTY
     """The journal: what was answered, by key, and what `once` has done. A key is never used again."""
     version: int = 0
+    runs: int = 1
+    """How often its work was begun; whoever begins it again counts one up, and from then on it is theirs."""
+    origin: JSONObject | None = None
+    """What it takes to run the work again, as whoever made the task wrote it; None if it must not be."""
 
     @property
     def settled(self) -> bool:
@@ -102,7 +106,7 @@ class TaskRecord(Shape):
         return self.outcome is not None
 
     def changed(self, state: TaskState, updated_at: float, edits: Mapping[str, Any]) -> TaskRecord:
-        """The next version; `edits` are the other fields that change, which are all from `ttl_ms` on."""
+        """The next version; `edits` are the other fields that change, which are all from `ttl_ms` on but `origin`."""
         # By hand, at a third of what attrs.evolve costs: this is done several times in each task's life.
         edited = edits.get
         return TaskRecord(
@@ -119,6 +123,8 @@ class TaskRecord(Shape):
             questions=edited("questions", self.questions),
             answers=edited("answers", self.answers),
             version=self.version + 1,
+            runs=edited("runs", self.runs),
+            origin=self.origin,
         )
 
     @property

@@ -6,6 +6,9 @@ the work (a result, an error, a panic, a cancel, the end of its lifetime, the nu
 gets exactly one terminal state, and everybody who waits is woken. Between looking and parking a waiter there is no
 checkpoint, so that no wake-up is lost.
 
+With a durable store, work that is interrupted with its process and can be run again stays unfinished, and is taken up
+by `recover` of the next process; whatever else is found unfinished then has failed.
+
 Spec: 2025-11-25 basic/utilities/tasks "Behavior Requirements".
 """
 
@@ -15,9 +18,10 @@ import logging
 import math
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import trio
 
@@ -28,7 +32,6 @@ from ..cursor import CursorSeal
 from ..errors import (
     InternalError,
     InvalidCursor,
-    LimitReached,
     LocalProtocolError,
     Refusal,
     RequestFailed,
@@ -37,18 +40,22 @@ from ..errors import (
     TaskNotFound,
 )
 from ..limits import Limits
+from .live import SETTLES, Change, Live, Revived, Work, check_fresh, closed, nobody, sayable
 from .model import EMPTY, Call, Outcome, Page, Question, Raised, Returned, Stopped, TaskRecord
 from .state import TaskInput, advance
-from .store import MemoryTaskStore, TaskStore
+from .store import MemoryTaskStore, Room, TaskStore
 
-__all__ = ["TaskRegistry", "mint_task_id"]
+__all__ = ["Revived", "TaskRegistry", "Work", "mint_task_id"]
 
 logger = logging.getLogger("mcp_tasks.tasks")
 
 _COMMIT_TRIES = 100
 _COMMIT_SECONDS = 5.0  # how long a commit may hold up a cancellation
 _DUE_AT_ONCE = 100
+_TAKEN_UP_AT_ONCE = 256
 _RETRY_SECONDS = 1.0
+_MOST_RETRY_SECONDS = 60.0
+_NO_JSON = (TypeError, ValueError, RecursionError)
 
 
 def mint_task_id() -> TaskId:
@@ -56,47 +63,10 @@ def mint_task_id() -> TaskId:
     return TaskId(os.urandom(16).hex())
 
 
-Work: TypeAlias = Callable[[], Awaitable[JSONObject]]
-
-_Change: TypeAlias = "tuple[TaskInput | None, Mapping[str, Any]]"
-"""What happens to the state, if anything, and the fields that change with it."""
-
-
-class _Live(Job):
-    """A task whose work is in this process and not yet over."""
-
-    __slots__ = ("_registry", "_waiting", "expired", "on_change", "record", "work")
-
-    def __init__(self, registry: TaskRegistry, record: TaskRecord, on_change: Callable[[TaskRecord], None]) -> None:
-        super().__init__()
-        self.record = record
-        self.on_change = on_change
-        self.expired = False
-        self.work: Work | None = None
-        self._registry = registry
-        self._waiting: trio.lowlevel.ParkingLot | None = None
-
-    async def do(self) -> None:
-        """Do the work, and settle the task."""
-        await self._registry.run(self)
-
-    async def change(self) -> None:
-        """Wait until the record has changed or expired."""
-        if self._waiting is None:
-            self._waiting = trio.lowlevel.ParkingLot()
-        await self._waiting.park()
-
-    def changed(self) -> None:
-        """Wake all who wait for a change."""
-        if self._waiting is not None:
-            self._waiting.unpark_all()
-
-
 class TaskRegistry:
     """The tasks of one peer.
 
-    `mint_id` and `clock` are injected for tests and for fleets; `cursor_secret` is shared by processes that serve
-    one list.
+    `mint_id` and `clock` are injected for tests and for fleets; those who serve one list have the same `seal`.
     """
 
     def __init__(
@@ -106,15 +76,15 @@ class TaskRegistry:
         clock: Clock | None = None,
         limits: Limits | None = None,
         mint_id: Callable[[], TaskId] = mint_task_id,
-        cursor_secret: bytes | None = None,
+        seal: CursorSeal | None = None,
     ) -> None:
         self.store = MemoryTaskStore() if store is None else store
+        """Where the records are; not to be changed while there are any tasks."""
         self._clock = Clock() if clock is None else clock
         self._limits = Limits() if limits is None else limits
         self._mint_id = mint_id
-        self._seal = CursorSeal(cursor_secret)
-        self._live: dict[TaskId, _Live] = {}
-        self._running: dict[Principal, int] = {}
+        self._seal = CursorSeal() if seal is None else seal
+        self._live: dict[TaskId, Live] = {}
         self._watchers: dict[TaskId, list[Callable[[TaskRecord], None]]] = {}
         self._next_end = math.inf  # no lifetime ends before this
         self._timers: set[trio.CancelScope] = set()
@@ -140,48 +110,30 @@ class TaskRegistry:
         principal: Principal,
         *,
         journal: Mapping[str, JSON] = EMPTY,
-        on_change: Callable[[TaskRecord], None] = lambda record: None,
+        origin: JSONObject | None = None,
+        on_change: Callable[[TaskRecord], None] = nobody,
     ) -> TaskRecord:
         """Commit a new task for `call`; it works from now on, but nothing runs until `start`.
 
-        `journal` is what was answered and noted before it became a task. `on_change` is called, synchronously, after
-        each later change was committed. Raises `LimitReached`, or whatever the store raises; there is no task then.
-        Cancelled, there is none either.
+        `journal` is what was answered and noted before it became a task, and `origin` what it takes to run it again.
+        `on_change` is called, synchronously, after each later change was committed. Raises `LimitReached`, or whatever
+        the store raises; there is no task then. Cancelled, there is none either.
         """
         now = await self._expire_due()
         limits = self._limits
-        running = self._running.get(principal, 0)
-        if running >= limits.running_tasks:
-            raise LimitReached(
-                f"Too many unfinished tasks: {running}, the limit is {limits.running_tasks}",
-                "running_tasks",
-                limits.running_tasks,
-            )
-        # Taken before the first checkpoint, so that requests at the same time cannot both have the last place.
-        self._running[principal] = running + 1
-        try:
-            retained = await self.store.count(principal)
-            if retained >= limits.retained_tasks:
-                raise LimitReached(
-                    f"Too many retained tasks: {retained}, the limit is {limits.retained_tasks}",
-                    "retained_tasks",
-                    limits.retained_tasks,
-                )
-            record = TaskRecord(
-                id=self._mint_id(),
-                principal=principal,
-                method=call.method,
-                created_at=now,
-                updated_at=now,
-                ttl_ms=self._granted_ttl(call),
-                poll_interval_ms=limits.poll_interval_ms,
-                answers=journal,
-            )
-            await self.store.create(record)
-        except BaseException:
-            self._release(principal)
-            raise
-        self._live[record.id] = _Live(self, record, on_change)
+        record = TaskRecord(
+            id=self._mint_id(),
+            principal=principal,
+            method=call.method,
+            created_at=now,
+            updated_at=now,
+            ttl_ms=self._granted_ttl(call),
+            poll_interval_ms=limits.poll_interval_ms,
+            answers=journal,
+            origin=origin,
+        )
+        await self.store.create(record, Room(running=limits.running_tasks, retained=limits.retained_tasks))
+        self._live[record.id] = Live(self, record, on_change)
         self._lifetime_ends(record)
         logger.info("task %s created: %s for %s, ttl %s ms", record.id, call.method, principal, record.ttl_ms)
         return record
@@ -190,25 +142,33 @@ class TaskRegistry:
         """Run the work of a created task. Its result or its error settles the task."""
         live = self._live.get(id)
         if live is not None:
-            live.work = work
+            live.work, live.home = work, home
             home.put(live)
 
     async def report(self, id: TaskId, message: str) -> None:
         """Set a task's status message. Raises `TaskAlreadySettled`."""
-        message = _sayable(message)
+        message = sayable(message)
         await self._advance(self._living(id), lambda record: (None, {"message": message}))
 
     async def ask(self, id: TaskId, key: str, question: Question) -> None:
         """Record that the work waits for the answer to a question. Raises `TaskAlreadySettled`.
 
-        Raises `LocalProtocolError` if the key was used before: a key names one question for ever.
+        Raises `LocalProtocolError` if the key was used before: a key names one question for ever. Work that was begun
+        again comes to its questions anew; one that is still open then stays as the requestor has seen it.
         """
+        live = self._living(id)
 
-        def change(record: TaskRecord) -> _Change:
-            _check_fresh(record, key)
+        def change(record: TaskRecord) -> Change | None:
+            asked = record.questions.get(key)
+            if asked is not None and key in live.inherited:
+                if asked.method != question.method:
+                    raise LocalProtocolError(f"task {id}: {key!r} was asked as {asked.method} before its interruption")
+                return None
+            check_fresh(record, key)
             return TaskInput.ASK, {"questions": {**record.questions, key: question}}
 
-        await self._advance(self._living(id), change)
+        await self._advance(live, change)
+        live.inherited.discard(key)
 
     async def answer(self, id: TaskId, answers: Mapping[str, JSON]) -> None:
         """Record answers; when the last that was due has come, the task works again. Raises `TaskAlreadySettled`.
@@ -216,8 +176,8 @@ class TaskRegistry:
         A key under which nothing is being asked (any more) is passed over: the first answer counts.
         """
 
-        def change(record: TaskRecord) -> _Change | None:
-            return _closed(record, {key: value for key, value in answers.items() if key in record.questions})
+        def change(record: TaskRecord) -> Change | None:
+            return closed(record, {key: value for key, value in answers.items() if key in record.questions})
 
         await self._advance(self._living(id), change)
 
@@ -230,14 +190,26 @@ class TaskRegistry:
     async def give_up(self, id: TaskId, key: str) -> None:
         """Record that a question will not be answered. Does nothing if it was, or if the task is over."""
 
-        def change(record: TaskRecord) -> _Change | None:
-            return _closed(record, {}, [key]) if key in record.questions else None
-
+        live = self._live.get(id)
+        if live is None:
+            return
+        if live.home is not None and self._goes_on(live.record):
+            # It may be the whole process that ends: then nothing is given up, and the next one finds it open.
+            live.home.put(_Withdrawal(self, live, key))
+            return
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
-            try:
-                await self._advance(self._living(id), change)
-            except TaskAlreadySettled:
-                pass
+            await self.withdraw(live, key)
+
+    async def withdraw(self, live: Live, key: str) -> None:
+        """Commit that a question is given up."""
+
+        def change(record: TaskRecord) -> Change | None:
+            return closed(record, {}, [key]) if key in record.questions else None
+
+        try:
+            await self._advance(live, change)
+        except TaskAlreadySettled:
+            pass
 
     async def adjust(self, id: TaskId, *, ttl_ms: int | Unset = UNSET, poll_interval_ms: int | Unset = UNSET) -> None:
         """Change for how long a task is kept, from its creation, and how often to ask for it.
@@ -254,8 +226,8 @@ class TaskRegistry:
     async def note(self, id: TaskId, key: str, value: JSON) -> None:
         """Keep a value in the task's journal. Raises `TaskAlreadySettled`, `LocalProtocolError` for a used key."""
 
-        def change(record: TaskRecord) -> _Change:
-            _check_fresh(record, key)
+        def change(record: TaskRecord) -> Change:
+            check_fresh(record, key)
             return None, {"answers": {**record.answers, key: value}, "updated_at": record.updated_at}
 
         await self._advance(self._living(id), change)
@@ -267,9 +239,7 @@ class TaskRegistry:
         `TaskAlreadySettled`.
         """
         record = await self.get(id, principal)
-        live = self._live.get(id)
-        if live is None:
-            raise TaskAlreadySettled(record.id, record.state.value)
+        live = self._live.get(id) or Live(self, record, nobody)
         record = await self._settle(live, Stopped(reason))
         live.cancel()
         return record
@@ -308,8 +278,10 @@ class TaskRegistry:
         while not record.settled:
             live = self._live.get(id)
             if live is None:
-                # Settled between the look and now, or its work is in another process.
-                return await self.get(id, principal)
+                record = await self.get(id, principal)  # settled between the look and now
+                if record.settled:
+                    return record
+                raise InternalError(f"Task {id} is interrupted: it goes on when its receiver is there again")
             await live.change()
             if live.expired:
                 raise TaskExpired(id)
@@ -337,8 +309,58 @@ class TaskRegistry:
     async def forget(self, principal: Principal) -> None:
         """Stop and remove all tasks of a principal that cannot come back."""
         while found := await self.store.page(principal, 0, _DUE_AT_ONCE):
-            for _, record in found:
-                await self._end(record, "The requestor has gone")
+            await self._end([record.id for _, record in found], "The requestor has gone")
+
+    # --- after an interruption ------------------------------------------------------------------------------------
+
+    async def recover(self, revive: Callable[[TaskRecord], Revived | None], home: Workers) -> None:
+        """Take up what an earlier process has left unfinished: have it run again at `home`, or fail.
+
+        `revive` says what is to be done for a record; what it has nothing for, or raises for, has failed. To be called
+        before anything else. Raises whatever the store raises.
+        """
+        await self._look_ahead()
+        await self._expire_due()
+        after: TaskId | None = None
+        failed: Callable[[Exception], None] = (failures := deque[Exception]()).append
+        while records := await self.store.unfinished(after, _TAKEN_UP_AT_ONCE):
+            async with trio.open_nursery() as nursery:  # together, so that they share commits
+                for record in records:
+                    if record.id not in self._live:
+                        nursery.start_soon(self._take_up, record, revive, home, failed)
+            if failures:
+                raise failures[0]
+            after = records[-1].id
+
+    async def _take_up(
+        self,
+        record: TaskRecord,
+        revive: Callable[[TaskRecord], Revived | None],
+        home: Workers,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        revived, why = None, _NOT_AGAIN
+        if record.runs >= self._limits.task_runs:
+            why = f"The task was interrupted {record.runs} times, which is too often to run it once more"
+        else:
+            try:
+                revived = revive(record)
+            except Exception:
+                logger.exception("task %s cannot be run again", record.id)
+        live = self._live[record.id] = Live(self, record, nobody if revived is None else revived.on_change)
+        try:
+            if revived is None:
+                await self._settle(live, Raised(InternalError(why)))
+                return
+            live.inherited.update(record.questions)
+            await self._advance(live, lambda old: (None, {"runs": old.runs + 1, "updated_at": old.updated_at}))
+            self.start(record.id, revived.work, home)
+            logger.info("task %s is run again", record.id)
+        except TaskAlreadySettled:
+            pass  # its lifetime ended meanwhile
+        except Exception as failure:
+            self._drop(live)
+            failed(failure)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -381,24 +403,27 @@ class TaskRegistry:
         now = self._clock.now()
         if now < self._next_end:
             return now
-        while records := await self.store.due(now, _DUE_AT_ONCE):
-            for record in records:
-                await self._end(record, "The task's lifetime is over")
+        while ids := await self.store.due(now, _DUE_AT_ONCE):
+            await self._end(ids, "The task's lifetime is over")
         await self._look_ahead()
         return now
 
-    async def _end(self, record: TaskRecord, reason: str) -> None:
+    async def _end(self, ids: Collection[TaskId], reason: str) -> None:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
-            live = self._live.get(record.id)
-            if live is not None:
-                live.expired = True
-                try:
-                    await self._settle(live, Stopped(reason))
-                except TaskAlreadySettled:
-                    live.changed()
-                live.cancel()
-            await self.store.remove(record.id)
-            logger.info("task %s removed: %s", record.id, reason)
+            for id in ids:
+                live = self._live.get(id)
+                if live is not None:
+                    live.expired = True
+                    try:
+                        await self._settle(live, Stopped(reason))
+                    except TaskAlreadySettled:
+                        pass
+                    finally:
+                        live.changed()
+                        live.cancel()
+            await self.store.remove(*ids)
+        for id in ids:
+            logger.info("task %s removed: %s", id, reason)
 
     def _granted_ttl(self, call: Call) -> int:
         wished = UNSET if call.wish is None else call.wish.ttl_ms
@@ -406,34 +431,57 @@ class TaskRegistry:
 
     # --- changing tasks -------------------------------------------------------------------------------------------
 
-    async def run(self, live: _Live) -> None:
+    async def run(self, live: Live) -> None:
         """Do the work of a task and settle it, for whoever runs its jobs."""
-        outcome: Outcome = Stopped("The task was interrupted: its receiver is shutting down")
+        interrupted: Outcome = Stopped("The task was interrupted: its receiver is shutting down")
+        outcome = interrupted
         done = False
         try:
             outcome = await self._outcome_of(live)
-            await self._settle_late(live, outcome)
+            await self._keep(live, outcome)
             done = True
         finally:
-            if not done:
+            if not done and outcome is interrupted and self._goes_on(live.record):
+                self._drop(live)
+                live.changed()
+                logger.info("task %s is left to be run again", live.record.id)
+            elif not done:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
                     try:
                         await self._settle_late(live, outcome)
                     except Exception:
                         logger.exception("task %s could not be settled", live.record.id)
                 if live.record.id in self._live:
-                    # The store has failed twice. Whoever waits looks for themselves; nobody waits for ever.
+                    # The store has failed to the last. Whoever waits looks for themselves; nobody waits for ever.
                     self._drop(live)
                     live.changed()
 
-    async def _settle_late(self, live: _Live, outcome: Outcome) -> None:
+    async def _keep(self, live: Live, outcome: Outcome) -> None:
+        # What came of it is not lost because the store is away for a while; the task's lifetime is the bound.
+        pause = _RETRY_SECONDS
+        while True:
+            try:
+                return await self._settle_late(live, outcome)
+            except _NO_JSON:
+                logger.exception("task %s: its outcome is no JSON", live.record.id)
+                outcome = Raised(InternalError("The outcome cannot be kept"))
+            except Exception:
+                logger.exception("task %s: its outcome cannot be kept now, trying again", live.record.id)
+                await trio.sleep(pause)
+                pause = min(pause * 2, _MOST_RETRY_SECONDS)
+
+    def _goes_on(self, record: TaskRecord) -> bool:
+        # Whether the next process will run it again, so that its end with this one is none.
+        return self.store.durable and record.origin is not None and not record.settled
+
+    async def _settle_late(self, live: Live, outcome: Outcome) -> None:
         try:
             await self._settle(live, outcome)
         except TaskAlreadySettled as settled:
             # Cancelled or expired while it ran: what it came to in the end is thrown away (T25-116).
             logger.debug("task %s: late outcome dropped, %s", live.record.id, settled.state)
 
-    async def _outcome_of(self, live: _Live) -> Outcome:
+    async def _outcome_of(self, live: Live) -> Outcome:
         assert live.work is not None
         try:
             return Returned(await live.work())
@@ -444,11 +492,11 @@ class TaskRegistry:
             logger.exception("task %s: unexpected exception, reference %s", live.record.id, reference)
             return Raised(InternalError(f"Internal error (reference {reference})"))
 
-    async def _settle(self, live: _Live, outcome: Outcome) -> TaskRecord:
-        given = _SETTLES[type(outcome)]
+    async def _settle(self, live: Live, outcome: Outcome) -> TaskRecord:
+        given = SETTLES[type(outcome)]
         edits: dict[str, Any] = {"outcome": outcome, "questions": EMPTY}
         if isinstance(outcome, Raised):
-            edits["message"] = _sayable(str(outcome.error.message))
+            edits["message"] = sayable(str(outcome.error.message))
         elif isinstance(outcome, Stopped):
             edits["message"] = outcome.reason
         record = await self._advance(live, lambda record: (given, edits))
@@ -456,7 +504,7 @@ class TaskRegistry:
         logger.info("task %s %s", record.id, record.state.value)
         return record
 
-    async def _advance(self, live: _Live, change: Callable[[TaskRecord], _Change | None]) -> TaskRecord:
+    async def _advance(self, live: Live, change: Callable[[TaskRecord], Change | None]) -> TaskRecord:
         for _ in range(_COMMIT_TRIES):
             old = live.record
             if old.settled:
@@ -489,40 +537,30 @@ class TaskRegistry:
             live.record = current
         raise InternalError(f"Task {live.record.id} is changed by too many at once")
 
-    def _living(self, id: TaskId) -> _Live:
+    def _living(self, id: TaskId) -> Live:
         live = self._live.get(id)
         if live is None:
             raise TaskAlreadySettled(id, "over")
         return live
 
-    def _drop(self, live: _Live) -> None:
-        if self._live.pop(live.record.id, None) is not None:
-            self._release(live.record.principal)
-
-    def _release(self, principal: Principal) -> None:
-        left = self._running[principal] - 1
-        if left:
-            self._running[principal] = left
-        else:
-            del self._running[principal]
+    def _drop(self, live: Live) -> None:
+        self._live.pop(live.record.id, None)
 
 
-def _sayable(text: str) -> str:
-    # A path that is no UTF-8 may be in an error's text; the wire cannot carry it, nor any list with this task in it.
-    return text.encode("utf-8", "replace").decode()
+class _Withdrawal(Job):
+    """Gives up a question, unless everything is ending."""
+
+    __slots__ = ("_key", "_live", "_registry")
+
+    def __init__(self, registry: TaskRegistry, live: Live, key: str) -> None:
+        super().__init__()
+        self._registry = registry
+        self._live = live
+        self._key = key
+
+    async def do(self) -> None:
+        await trio.lowlevel.checkpoint()
+        await self._registry.withdraw(self._live, self._key)
 
 
-def _closed(record: TaskRecord, answers: Mapping[str, JSON], given_up: Collection[str] = ()) -> _Change | None:
-    # With other questions still open the task stays where it is (T25-077).
-    if not answers and not given_up:
-        return None
-    left = {key: asked for key, asked in record.questions.items() if key not in answers and key not in given_up}
-    return None if left else TaskInput.ANSWER, {"questions": left, "answers": {**record.answers, **answers}}
-
-
-def _check_fresh(record: TaskRecord, key: str) -> None:
-    if key in record.questions or key in record.answers:
-        raise LocalProtocolError(f"task {record.id}: the key {key!r} was used before")
-
-
-_SETTLES = {Returned: TaskInput.RETURN, Raised: TaskInput.RAISE, Stopped: TaskInput.STOP}
+_NOT_AGAIN = "The task was interrupted: its receiver has ended under it, and it is not one that is run again"

@@ -9,25 +9,56 @@ from __future__ import annotations
 
 import heapq
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 
+from attrs import frozen
 from sortedcontainers import SortedDict
 
+from .._shape import Shape
 from .._unset import Principal, TaskId
-from ..errors import LocalProtocolError
+from ..errors import LimitReached, LocalProtocolError
 from .model import TaskRecord
 
-__all__ = ["MemoryTaskStore", "TaskStore"]
+__all__ = ["MemoryTaskStore", "Room", "TaskStore"]
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Room(Shape):
+    """How many tasks one principal may have: unfinished ones, and all that are kept."""
+
+    running: int
+    retained: int
+
+    def check(self, running: int, retained: int) -> None:
+        """Raise `LimitReached` if one more than these is too many."""
+        if running >= self.running:
+            raise LimitReached(
+                f"Too many unfinished tasks: {running}, the limit is {self.running}", "running_tasks", self.running
+            )
+        if retained >= self.retained:
+            raise LimitReached(
+                f"Too many retained tasks: {retained}, the limit is {self.retained}", "retained_tasks", self.retained
+            )
 
 
 class TaskStore(ABC):
-    """The contract. Every method may be a checkpoint; none leaves half a change when it is cancelled."""
+    """The contract. Every method may be a checkpoint; none leaves half a change when it is cancelled.
+
+    A store that fails raises `StoreFailed`; what it was asked may have been done or not.
+    """
+
+    durable: bool = False
+    """Whether records outlive the process."""
+    secret: bytes | None = None
+    """32 random bytes that live as long as the store, to seal what clients bring back; None if there are none."""
 
     @abstractmethod
-    async def create(self, record: TaskRecord) -> None:
+    async def create(self, record: TaskRecord, room: Room | None = None) -> None:
         """Keep a new record, behind all others of its principal. Once this returns, the record is a fact.
 
-        Cancelled, it is none; a commit that has begun is not cancelled. Raises `LocalProtocolError` if the id exists.
+        Cancelled, it is none; a commit that has begun is not cancelled. Raises `LocalProtocolError` if the id exists,
+        and `LimitReached` if its principal has no `room` for one more, among all who ask at the same time.
         """
 
     @abstractmethod
@@ -42,23 +73,24 @@ class TaskStore(ABC):
         """
 
     @abstractmethod
-    async def remove(self, id: TaskId) -> None:
-        """Forget a record; nothing happens if there is none."""
+    async def remove(self, *ids: TaskId) -> None:
+        """Forget records; nothing happens for those that are not there."""
 
     @abstractmethod
     async def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
         """Up to `limit` records of a principal whose position is above `after`, in order, with their positions.
 
-        Positions are above 0, grow in the order of creation, and are not used twice.
+        Positions are above 0, grow in the order of creation, and are not used twice. What a list does not need may be
+        left out: the journal, and of a large result all members but those that are true, false, null or a number.
         """
 
     @abstractmethod
-    async def count(self, principal: Principal) -> int:
-        """How many records a principal has, expired ones not yet removed included."""
+    async def unfinished(self, after: TaskId | None, limit: int) -> Sequence[TaskRecord]:
+        """Up to `limit` records that are not settled, whoever's they are, in order of their ids and behind `after`."""
 
     @abstractmethod
-    async def due(self, now: float, limit: int) -> Sequence[TaskRecord]:
-        """Up to `limit` records whose lifetime has ended by `now`, the oldest end first."""
+    async def due(self, now: float, limit: int) -> Sequence[TaskId]:
+        """Up to `limit` records whose lifetime has ended by `now`, by their ids, the oldest end first."""
 
     @abstractmethod
     async def next_due(self) -> float | None:
@@ -76,6 +108,7 @@ class MemoryTaskStore(TaskStore):
         self._positions: dict[TaskId, int] = {}
         self._by_principal: dict[Principal, SortedDict[int, TaskId]] = {}
         self._last_position: dict[Principal, int] = {}
+        self._running: Counter[Principal] = Counter()
         self._ends: list[tuple[float, TaskId]] = []  # a heap; entries of removed records are skipped when they surface
 
     def __len__(self) -> int:
@@ -85,10 +118,12 @@ class MemoryTaskStore(TaskStore):
         """All records, whoever's they are."""
         return list(self._records.values())
 
-    async def create(self, record: TaskRecord) -> None:
+    async def create(self, record: TaskRecord, room: Room | None = None) -> None:
         if record.id in self._records:
             raise LocalProtocolError(f"there is a task {record.id} already")
         principal = record.principal
+        if room is not None:
+            room.check(self._running[principal], len(self._by_principal.get(principal, ())))
         # Never below the time in microseconds: a principal whose counter was forgotten with its last task does not
         # start again under the positions of cursors that are still about.
         position = max(self._last_position.get(principal, 0) + 1, int(record.created_at * 1_000_000))
@@ -98,6 +133,8 @@ class MemoryTaskStore(TaskStore):
         if index is None:
             index = self._by_principal[principal] = SortedDict()
         index[position] = record.id
+        if not record.settled:
+            self._running[principal] += 1
         end = record.expires_at
         if end is not None:
             heapq.heappush(self._ends, (end, record.id))
@@ -110,14 +147,27 @@ class MemoryTaskStore(TaskStore):
         if current is None or current.version != new.version - 1:
             return False
         self._records[new.id] = new
+        if new.settled and not current.settled:
+            self._finished(new.principal)
         if new.ttl_ms != current.ttl_ms and new.expires_at is not None:
             heapq.heappush(self._ends, (new.expires_at, new.id))
         return True
 
-    async def remove(self, id: TaskId) -> None:
+    def _finished(self, principal: Principal) -> None:
+        self._running[principal] -= 1
+        if not self._running[principal]:
+            del self._running[principal]
+
+    async def remove(self, *ids: TaskId) -> None:
+        for id in ids:
+            self._remove(id)
+
+    def _remove(self, id: TaskId) -> None:
         record = self._records.pop(id, None)
         if record is None:
             return
+        if not record.settled:
+            self._finished(record.principal)
         index = self._by_principal[record.principal]
         del index[self._positions.pop(id)]
         if not index:
@@ -135,21 +185,22 @@ class MemoryTaskStore(TaskStore):
         first = index.bisect_right(after)
         return [(position, self._records[id]) for position, id in index.items()[first : first + limit]]
 
-    async def count(self, principal: Principal) -> int:
-        return len(self._by_principal.get(principal, ()))
+    async def unfinished(self, after: TaskId | None, limit: int) -> Sequence[TaskRecord]:
+        found = [r for r in self._records.values() if not r.settled and (after is None or r.id > after)]
+        return heapq.nsmallest(limit, found, key=lambda record: record.id)
 
-    async def due(self, now: float, limit: int) -> Sequence[TaskRecord]:
-        found: dict[TaskId, TaskRecord] = {}
+    async def due(self, now: float, limit: int) -> Sequence[TaskId]:
+        found: dict[TaskId, float] = {}
         ends = self._ends
         while ends and ends[0][0] <= now and len(found) < limit:
             _, id = heapq.heappop(ends)
             record = self._records.get(id)
             if record is not None and record.expires_at is not None and record.expires_at <= now:
-                found[id] = record
-        for record in found.values():
+                found[id] = record.expires_at
+        for id, end in found.items():
             # Still there until it is removed: a caller that is cancelled in between must find it again.
-            heapq.heappush(ends, (record.expires_at or 0.0, record.id))
-        return list(found.values())
+            heapq.heappush(ends, (end, id))
+        return list(found)
 
     async def next_due(self) -> float | None:
         while self._ends:

@@ -11,12 +11,12 @@ import trio
 import trio.testing
 from attrs import evolve
 
-from .._unset import Principal, TaskId
+from .._unset import JSONObject, Principal, TaskId
 from ..abc import Transport
-from ..errors import ConnectionClosed, LocalProtocolError
-from ..tasks.model import Returned, TaskRecord
+from ..errors import ConnectionClosed, LimitReached, LocalProtocolError, RequestFailed, TaskNotFound
+from ..tasks.model import Question, Raised, Returned, Stopped, TaskRecord
 from ..tasks.state import TaskState
-from ..tasks.store import TaskStore
+from ..tasks.store import Room, TaskStore
 from ..wire.jsonrpc import Message, Notification, Request, Response
 
 __all__ = ["check_task_store", "check_transport"]
@@ -137,6 +137,11 @@ async def check_task_store(make_store: Callable[[], Awaitable[TaskStore]]) -> No
         _forgets,
         _lists_in_order,
         _finds_what_is_due,
+        _finds_what_is_unfinished,
+        _keeps_to_the_room,
+        _keeps_everything,
+        _has_one_winner,
+        _survives_being_cancelled,
     ):
         await duty(await make_store())
 
@@ -168,7 +173,7 @@ async def _creates_once(store: TaskStore) -> None:
         pass
     else:
         raise AssertionError("an id exists once")
-    assert await store.count(record.principal) == 1
+    assert len(await store.page(record.principal, 0, 10)) == 1
 
 
 async def _replaces_only_what_it_saw(store: TaskStore) -> None:
@@ -185,14 +190,15 @@ async def _replaces_only_what_it_saw(store: TaskStore) -> None:
 async def _forgets(store: TaskStore) -> None:
     record = await _created(store, _record("a"))
     [(position, _)] = await store.page(record.principal, 0, 10)
+    other = await _created(store, _record("b"))
+    await store.remove(record.id, other.id, TaskId("nothing"))
     await store.remove(record.id)
-    await store.remove(record.id)
+    await store.remove()
     assert await store.get(record.id) is None, "a removed record is gone"
-    assert await store.count(record.principal) == 0
     assert await store.page(record.principal, 0, 10) == []
     assert await store.next_due() is None, "and so is its end of life"
     assert not await store.replace(evolve(record, version=record.version + 1)), "and does not come back"
-    await store.create(evolve(_record("b"), created_at=200.0))
+    await store.create(evolve(_record("c"), created_at=200.0))
     [(again, _)] = await store.page(record.principal, 0, 10)
     assert again > position, "positions are not used again"
 
@@ -205,11 +211,9 @@ async def _lists_in_order(store: TaskStore) -> None:
     assert [record for _, record in first] == mine[:3], "a page has the oldest first"
     after = first[-1][0]
     assert [record for _, record in await store.page(ada, after, 10)] == mine[3:], "and goes on after a position"
-    await store.remove(mine[2].id)
-    await store.remove(mine[4].id)
+    await store.remove(mine[2].id, mine[4].id)
     rest = [mine[3], mine[5], mine[6]]
     assert [record for _, record in await store.page(ada, after, 10)] == rest, "also after a position that is gone"
-    assert await store.count(ada) == 5
     assert [record.id for _, record in await store.page(Principal("bob"), 0, 10)] == ["other"], "each has their own"
 
 
@@ -219,9 +223,137 @@ async def _finds_what_is_due(store: TaskStore) -> None:
     await store.create(_record("never", ttl_ms=None))
     assert await store.next_due() == 101.0
     assert await store.due(100.9, 10) == [], "not before its time"
-    assert await store.due(101.0, 10) == [soon], "at its time"
-    assert await store.due(101.0, 10) == [soon], "and until it is removed"
-    assert await store.due(200.0, 1) == [soon], "the oldest end first, no more than asked for"
+    assert await store.due(101.0, 10) == [soon.id], "at its time"
+    assert await store.due(101.0, 10) == [soon.id], "and until it is removed"
+    assert await store.due(200.0, 1) == [soon.id], "the oldest end first, no more than asked for"
     await store.remove(soon.id)
     assert await store.next_due() == 109.0
-    assert await store.due(200.0, 10) == [late]
+    assert await store.due(200.0, 10) == [late.id]
+
+
+async def _finds_what_is_unfinished(store: TaskStore) -> None:
+    assert await store.unfinished(None, 10) == []
+    mine = [await _created(store, _record(name, principal=name)) for name in ("d", "b", "a", "c")]
+    assert [record.id for record in await store.unfinished(None, 3)] == ["a", "b", "c"], "in order of their ids"
+    assert [record.id for record in await store.unfinished(TaskId("b"), 3)] == ["c", "d"], "and behind one"
+    assert await store.replace(_settled(mine[0]))
+    await store.remove(TaskId("a"))
+    assert await store.unfinished(None, 10) == [mine[1], mine[3]], "what is settled or gone is not among them"
+
+
+def _settled(record: TaskRecord, result: JSONObject | None = None) -> TaskRecord:
+    outcome = Returned({} if result is None else result)
+    return evolve(record, state=TaskState.RETURNED, outcome=outcome, version=record.version + 1)
+
+
+async def _keeps_to_the_room(store: TaskStore) -> None:
+    room = Room(running=2, retained=3)
+    refused: list[str] = []
+
+    async def create(name: str) -> None:
+        try:
+            await store.create(_record(name), room)
+        except LimitReached as limit:
+            refused.append(limit.limit)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(create, f"t{number}")
+    assert refused == ["running_tasks"] * 3, "many at once do not take more room than there is"
+    first, second = [record for _, record in await store.page(Principal("ada"), 0, 10)]
+    assert await store.replace(_settled(first))
+    await create("t5")
+    assert len(refused) == 3, "what is settled makes room"
+    await store.remove(second.id)
+    await create("t6")
+    assert len(refused) == 3, "and so does what is removed"
+    await create("t7")
+    assert refused[3:] == ["running_tasks"]
+    assert await store.replace(_settled(_record("t6")))
+    await create("t8")
+    assert refused[4:] == ["retained_tasks"], "what is finished counts as retained"
+    await store.create(_record("other", principal="bob"), room)
+    await store.create(_record("more"))
+    assert len(await store.page(Principal("ada"), 0, 10)) == 4, "without a limit there is always room"
+
+
+_ODD = "\u0000\u2028 \U0001f600 '\"\\"
+
+
+async def _keeps_everything(store: TaskStore) -> None:
+    record = evolve(
+        _record("id " + _ODD, principal=_ODD, ttl_ms=None),
+        message=_ODD,
+        poll_interval_ms=None,
+        questions={"q": Question("elicitation/create", {"text": _ODD, "none": None})},
+        answers={"a": {"b": [1, 1.5, True, None, _ODD]}, "text": "x", "none": None},
+        state=TaskState.INPUT_REQUIRED,
+        origin={"params": {"deep": [[[{}]]]}},
+        runs=3,
+    )
+    await store.create(record)
+    assert await store.get(record.id) == record, "nothing of a record is lost"
+    record = evolve(record, answers={**record.answers, "q": {"content": {}}}, questions={}, version=1)
+    record = evolve(record, state=TaskState.WORKING, updated_at=101.25, ttl_ms=5, runs=4)
+    assert await store.replace(record)
+    assert await store.get(record.id) == record, "nor of a change"
+    assert await store.due(1000.0, 10) == [record.id]
+    large = {"content": ["y" * 200_000] * 20, "flag": True, "count": 3}
+    for name, outcome, state in (
+        ("large", Returned(large), TaskState.RETURNED),
+        ("refused", Raised(TaskNotFound("x")), TaskState.RAISED),
+        ("limit", Raised(LimitReached("too many", "tasks", 3)), TaskState.RAISED),
+        ("failed", Raised(RequestFailed(-32042, _ODD, {"a": 1})), TaskState.RAISED),
+        ("failed without data", Raised(RequestFailed(1, "")), TaskState.RAISED),
+        ("stopped", Stopped(_ODD), TaskState.STOPPED),
+    ):
+        ended = evolve(_record(name), state=state, outcome=outcome, version=1)
+        await store.create(_record(name))
+        assert await store.replace(ended)
+        kept = await store.get(ended.id)
+        assert kept is not None
+        assert _outcome(kept) == _outcome(ended), f"an outcome is kept as it was: {name}"
+    listed = {record.id: record for _, record in await store.page(Principal("ada"), 0, 100)}
+    kept_large = listed[TaskId("large")].outcome
+    assert isinstance(kept_large, Returned)
+    assert (kept_large.result["flag"], kept_large.result["count"]) == (True, 3), "a list has what is small"
+
+
+def _outcome(record: TaskRecord) -> object:
+    outcome = record.outcome
+    if isinstance(outcome, Raised):
+        return type(outcome.error), vars(outcome.error)
+    return outcome
+
+
+async def _has_one_winner(store: TaskStore) -> None:
+    record = await _created(store, _record("a"))
+    won: list[str] = []
+
+    async def change(message: str) -> None:
+        if await store.replace(evolve(record, message=message, version=1)):
+            won.append(message)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(change, str(number))
+    kept = await store.get(record.id)
+    assert kept is not None
+    assert [kept.message] == won, "of those who change the same version, one has done it"
+
+
+async def _survives_being_cancelled(store: TaskStore) -> None:
+    for number in range(20):
+        record = _record(f"t{number}")
+        with trio.CancelScope() as scope:
+            if number % 2:
+                scope.cancel()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(store.create, record)
+                for _ in range(number // 2):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+        # As a whole or not at all, and not later: whoever was cancelled knows what there is.
+        assert await store.get(record.id) == await store.get(record.id)
+        await store.remove(record.id)
+        assert await store.get(record.id) is None, "a create that was cancelled does not come later"

@@ -31,6 +31,7 @@ from mcp_tasks import (
     Limits,
     MemoryTaskStore,
     Peer,
+    Room,
     TaskRecord,
     TaskState,
     open_http,
@@ -293,11 +294,11 @@ async def test_a_client_that_is_gone_before_the_handle(make_peer: MakePeer, rese
     entered, go_on = trio.Event(), trio.Event()
 
     class Slow(MemoryTaskStore):
-        async def create(self, record: TaskRecord) -> None:
+        async def create(self, record: TaskRecord, room: Room | None = None) -> None:
             with trio.CancelScope(shield=whole):
                 entered.set()
                 await go_on.wait()
-                await super().create(record)
+                await super().create(record, room)
 
     work = Work()
     server_peer = offering(make_peer(store=Slow()), work)

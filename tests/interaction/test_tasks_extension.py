@@ -20,6 +20,7 @@ from mcp_tasks import (
     Peer,
     RequestFailed,
     ResourceNotFound,
+    Room,
     Side,
     TaskRecord,
     ToolError,
@@ -53,9 +54,9 @@ TASK_MEMBERS = {"taskId", "status", "createdAt", "lastUpdatedAt", "ttlMs", "poll
 class SlowStore(MemoryTaskStore):
     """A store that takes a second to create a record."""
 
-    async def create(self, record: TaskRecord) -> None:
+    async def create(self, record: TaskRecord, room: Room | None = None) -> None:
         await trio.sleep(1)
-        await super().create(record)
+        await super().create(record, room)
 
 
 @asynccontextmanager

@@ -27,9 +27,9 @@ QUESTION = Question("elicitation/create", {})
 class SlowStore(MemoryTaskStore):
     """Lets others run before and after each commit, as a disk would."""
 
-    async def create(self, record):
+    async def create(self, record, room=None):
         await trio.lowlevel.checkpoint()
-        await super().create(record)
+        await super().create(record, room)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def get(self, id):
@@ -44,9 +44,9 @@ class SlowStore(MemoryTaskStore):
         await trio.lowlevel.cancel_shielded_checkpoint()
         return done
 
-    async def remove(self, id):
+    async def remove(self, *ids):
         await trio.lowlevel.checkpoint()
-        await super().remove(id)
+        await super().remove(*ids)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def page(self, principal, after, limit):
@@ -283,7 +283,7 @@ def test_whatever_is_done_the_registry_does_as_the_model(steps):
             await trio.sleep(100)
             await walk.compare()
             assert len(walk.store) == walk.registry.live == 0
-            assert walk.registry._running == {}
+            assert walk.store._running == {}
             nursery.cancel_scope.cancel()
 
     run(main)
@@ -380,7 +380,7 @@ async def test_a_create_that_is_cancelled_makes_nothing(autojump_clock):
             await walk.create(0)
         assert scope.cancelled_caught
         assert len(walk.store) == walk.registry.live == 0
-        assert walk.registry._running == {}
+        assert walk.store._running == {}
         nursery.cancel_scope.cancel()
 
 

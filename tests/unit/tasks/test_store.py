@@ -29,8 +29,8 @@ async def test_the_store_in_memory_keeps_the_contract():
 
 
 class Forgetful(MemoryTaskStore):
-    async def create(self, record):
-        await super().create(record)
+    async def create(self, record, room=None):
+        await super().create(record, room)
         self._records.pop(record.id)
 
 
@@ -42,7 +42,7 @@ class Careless(MemoryTaskStore):
 
 class Impatient(MemoryTaskStore):
     async def due(self, now, limit):
-        return [r for r in self.records() if r.expires_at is not None][:limit]
+        return [r.id for r in self.records() if r.expires_at is not None][:limit]
 
 
 class Generous(MemoryTaskStore):
@@ -51,9 +51,9 @@ class Generous(MemoryTaskStore):
 
 
 class Twice(MemoryTaskStore):
-    async def create(self, record):
+    async def create(self, record, room=None):
         try:
-            await super().create(record)
+            await super().create(record, room)
         except LocalProtocolError:
             pass
 

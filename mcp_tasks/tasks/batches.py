@@ -1,0 +1,111 @@
+"""A thread that does what many trio tasks ask of it, all that waits in one batch.
+
+A disk commits many changes in the time of one. Whoever asks while a batch is being done waits for the next, which takes
+all that has come by then; so a lone caller pays for one commit, and many share theirs. An errand that was begun is not
+cancelled, one that was not is dropped: which of the two it is, is settled by who takes its only ticket.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import trio
+
+__all__ = ["Batches", "Errand"]
+
+logger = logging.getLogger("mcp_tasks.tasks")
+
+T = TypeVar("T")
+
+
+class Errand(Generic[T]):
+    """Something to be done by the thread, for one trio task that waits."""
+
+    __slots__ = ("_ticket", "do", "failure", "result", "task", "token")
+
+    def __init__(self, do: Callable[[], T]) -> None:
+        self.do = do
+        self.result: T
+        self.failure: Exception | None = None
+        self.task = trio.lowlevel.current_task()
+        self.token = trio.lowlevel.current_trio_token()
+        self._ticket = [True]
+
+    def take(self) -> bool:
+        """Whether it is the caller who has it now: the first one, in whichever thread."""
+        try:
+            return self._ticket.pop()
+        except IndexError:
+            return False
+
+    def abort(self, _: object) -> trio.lowlevel.Abort:
+        """Its task is being cancelled."""
+        return trio.lowlevel.Abort.SUCCEEDED if self.take() else trio.lowlevel.Abort.FAILED
+
+
+class Batches:
+    """The thread. `run` does a batch, and leaves a result or a failure with each errand; it raises nothing."""
+
+    def __init__(self, run: Callable[[Sequence[Errand[Any]]], None], name: str) -> None:
+        self._run = run
+        self._queue: SimpleQueue[Errand[Any] | None] = SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    async def do(self, do: Callable[[], T]) -> T:
+        """Have something done, and return or raise what it does.
+
+        Cancelled before it was begun, it is never done; once begun, it is waited for, and what came of it is returned.
+        Raises RuntimeError once closed.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._closed:
+            raise RuntimeError("the store is closed")
+        errand = Errand(do)
+        self._queue.put(errand)
+        await trio.lowlevel.wait_task_rescheduled(errand.abort)
+        if errand.failure is not None:
+            raise errand.failure
+        return errand.result
+
+    def close(self) -> None:
+        """Do what was asked before, and end. Blocks until then."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        going_on = True
+        while going_on:
+            came = [self._queue.get()]
+            try:
+                while True:
+                    came.append(self._queue.get_nowait())
+            except Empty:
+                pass
+            going_on = None not in came
+            batch = [errand for errand in came if errand is not None and errand.take()]
+            if batch:
+                self._run(batch)
+                _deliver(batch)
+
+
+def _deliver(batch: Sequence[Errand[Any]]) -> None:
+    # Usually they are all of one trio run.
+    for token in {id(errand.token): errand.token for errand in batch}.values():
+        theirs = [errand for errand in batch if errand.token is token]
+        try:
+            token.run_sync_soon(_wake, theirs)
+        except trio.RunFinishedError:
+            logger.debug("%d errands of a run that is over", len(theirs))
+
+
+def _wake(errands: Sequence[Errand[Any]]) -> None:
+    for errand in errands:
+        trio.lowlevel.reschedule(errand.task)

@@ -1,0 +1,100 @@
+"""A task whose work is in this process, and how a record changes: the pieces of the registry that hold no table.
+
+A `Live` is what can be cancelled and waited for; the changes are functions of a record. Nothing here commits anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import trio
+from attrs import frozen
+
+from .._shape import Shape
+from .._unset import JSON, JSONObject
+from .._workers import Job, Workers
+from ..errors import LocalProtocolError
+from .model import Raised, Returned, Stopped, TaskRecord
+from .state import TaskInput
+
+if TYPE_CHECKING:
+    from .registry import TaskRegistry
+
+__all__ = ["SETTLES", "Change", "Live", "Revived", "Work", "check_fresh", "closed", "nobody", "sayable"]
+
+Work: TypeAlias = Callable[[], Awaitable[JSONObject]]
+
+
+def nobody(record: TaskRecord) -> None:
+    """Tell nobody of a change."""
+
+
+Change: TypeAlias = "tuple[TaskInput | None, Mapping[str, Any]]"
+"""What happens to the state, if anything, and the fields that change with it."""
+
+
+@frozen(eq=False, repr=False)
+class Revived(Shape):
+    """What is done anew for a task that was interrupted, and what is told of each change to it."""
+
+    work: Work
+    on_change: Callable[[TaskRecord], None]
+
+
+class Live(Job):
+    """A task whose work is in this process and not yet over."""
+
+    __slots__ = ("_registry", "_waiting", "expired", "home", "inherited", "on_change", "record", "work")
+
+    def __init__(self, registry: TaskRegistry, record: TaskRecord, on_change: Callable[[TaskRecord], None]) -> None:
+        super().__init__()
+        self.record = record
+        self.on_change = on_change
+        self.expired = False
+        self.inherited: set[str] = set()
+        """Questions that were open when the work was begun again, and that it has not come to yet."""
+        self.work: Work | None = None
+        self.home: Workers | None = None
+        self._registry = registry
+        self._waiting: trio.lowlevel.ParkingLot | None = None
+
+    async def do(self) -> None:
+        """Do the work, and settle the task."""
+        await self._registry.run(self)
+
+    async def change(self) -> None:
+        """Wait until the record has changed or expired."""
+        if self._waiting is None:
+            self._waiting = trio.lowlevel.ParkingLot()
+        await self._waiting.park()
+
+    def changed(self) -> None:
+        """Wake all who wait for a change."""
+        if self._waiting is not None:
+            self._waiting.unpark_all()
+
+
+def sayable(text: str) -> str:
+    """A text with what the wire can carry of it."""
+    # A path that is no UTF-8 may be in an error's text; the wire cannot carry it, nor any list with this task in it.
+    return text.encode("utf-8", "replace").decode()
+
+
+def closed(record: TaskRecord, answers: Mapping[str, JSON], given_up: Collection[str] = ()) -> Change | None:
+    """The change that answers came, or that questions were given up; None if neither."""
+    # With other questions still open the task stays where it is (T25-077).
+    if not answers and not given_up:
+        return None
+    left = {key: asked for key, asked in record.questions.items() if key not in answers and key not in given_up}
+    return None if left else TaskInput.ANSWER, {"questions": left, "answers": {**record.answers, **answers}}
+
+
+def check_fresh(record: TaskRecord, key: str) -> None:
+    """Raise `LocalProtocolError` for a key that was used before."""
+    if key in record.questions or key in record.answers:
+        raise LocalProtocolError(f"task {record.id}: the key {key!r} was used before")
+
+
+SETTLES: Final = {Returned: TaskInput.RETURN, Raised: TaskInput.RAISE, Stopped: TaskInput.STOP}
+"""What each outcome is to the state machine."""

@@ -1,0 +1,129 @@
+"""Reading the file of a `SQLiteTaskStore`: records by id, by principal, by what is due; and all of them, to look at.
+
+Reading takes nothing from whoever writes, in this process or another. A record that cannot be read hides none of the
+others: it is logged, left out of lists, and goes when its time is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from .._unset import JSON, Principal, TaskId
+from ..errors import MCPError, StoreFailed
+from .batches import Errand
+from .boxes import Box
+from .kept import decode, lift_head, lift_outcome
+from .model import EMPTY, Outcome, TaskRecord
+
+__all__ = ["Reader", "explained"]
+
+logger = logging.getLogger("mcp_tasks.tasks")
+
+_ROW: Final = "number, id, version, notes, chunks, head, outcome, origin"
+_Row = tuple[int, TaskId, int, int, int, bytes, "bytes | None", "bytes | None"]
+
+
+class Reader:
+    """Reads on a connection of its own: it sees what was committed when each errand began."""
+
+    def __init__(self, connection: sqlite3.Connection, box: Box) -> None:
+        self.connection = connection
+        self._box = box
+
+    def run(self, batch: Sequence[Errand[Any]]) -> None:
+        """Do a batch of errands."""
+        for errand in batch:
+            try:
+                self.connection.execute("BEGIN")
+                try:
+                    errand.result = errand.do()
+                finally:
+                    self.connection.execute("ROLLBACK")
+            except Exception as error:
+                errand.failure = explained(error)
+
+    def get(self, id: TaskId) -> TaskRecord | None:
+        """A record with all that belongs to it."""
+        row = self.connection.execute(f"SELECT {_ROW} FROM tasks WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            return None
+        for record in self._readable(self._whole, row):
+            return record
+        raise StoreFailed(f"Task {id} cannot be read")
+
+    def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
+        """Records of a principal, as a list needs them."""
+        found = self.connection.execute(
+            f"SELECT position, {_ROW} FROM tasks WHERE principal = ? AND position > ? ORDER BY position LIMIT ?",
+            (self._box.name(principal), after, limit),
+        )
+        return [(at, record) for at, *row in found for record in self._readable(self._listed, tuple(row))]
+
+    def unfinished(self, after: TaskId | None, limit: int) -> Sequence[TaskRecord]:
+        """Whole records that are not settled."""
+        found = self.connection.execute(
+            f"SELECT {_ROW} FROM tasks WHERE NOT settled AND (?1 IS NULL OR id > ?1) ORDER BY id LIMIT ?2",
+            (after, limit),
+        )
+        return [record for row in found.fetchall() for record in self._readable(self._whole, row)]
+
+    def due(self, now: float, limit: int) -> Sequence[TaskId]:
+        """What has outlived its time."""
+        found = self.connection.execute("SELECT id FROM tasks WHERE ends <= ? ORDER BY ends LIMIT ?", (now, limit))
+        return [id for (id,) in found]
+
+    def next_due(self) -> float | None:
+        """When the next is over."""
+        (ends,) = self.connection.execute("SELECT min(ends) FROM tasks WHERE ends IS NOT NULL").fetchone()
+        return ends  # type: ignore[no-any-return]
+
+    def _readable(self, read: Callable[[Any], TaskRecord], row: Any) -> Iterator[TaskRecord]:
+        # One that is broken hides none of the others, and goes when its time is over.
+        try:
+            yield read(row)
+        except sqlite3.Error:
+            raise
+        except Exception:
+            logger.exception("task %s cannot be read", row[1])
+
+    def _whole(self, row: _Row) -> TaskRecord:
+        number, id, _, notes, chunks, _, outcome, origin = row
+        answers: Mapping[str, JSON] = EMPTY
+        if notes:
+            kept = self.connection.execute("SELECT number, note FROM notes WHERE task = ? ORDER BY number", (number,))
+            answers = dict(self._open(id, f"note {at}", note) for at, note in kept)
+        ended: Outcome | None = None
+        if chunks:
+            kept = self.connection.execute("SELECT number, data FROM chunks WHERE task = ? ORDER BY number", (number,))
+            ended = lift_outcome(decode(b"".join(self._box.take(id, f"chunk {at}", data) for at, data in kept)))
+        elif outcome is not None:
+            ended = lift_outcome(self._open(id, "outcome", outcome))
+        return self._record(row, ended, answers, None if origin is None else self._open(id, "origin", origin))
+
+    def _listed(self, row: _Row) -> TaskRecord:
+        outcome = row[6]
+        return self._record(row, None if outcome is None else lift_outcome(self._open(row[1], "outcome", outcome)))
+
+    def _record(
+        self, row: _Row, outcome: Outcome | None, answers: Mapping[str, JSON] = EMPTY, origin: JSON = None
+    ) -> TaskRecord:
+        head = self._open(row[1], "head", row[5])
+        return lift_head(row[1], row[2], head, outcome=outcome, answers=answers, origin=origin)
+
+    def _open(self, id: TaskId, part: str, kept: bytes) -> Any:
+        return decode(self._box.take(id, part, kept))
+
+
+def explained(error: Exception) -> Exception:
+    """What an errand fails with for an exception: what SQLite says is for the log."""
+    if isinstance(error, MCPError):
+        return error
+    if isinstance(error, sqlite3.Error):
+        logger.error("the task store has failed", exc_info=error)
+        failed = StoreFailed()
+        failed.__cause__ = error
+        return failed
+    return error
