@@ -12,6 +12,7 @@ from mcp_tasks.testing import check_leaks
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "patience(seconds): how long a test may take that takes long")
     config.addinivalue_line("markers", "requirement(*ids): the rows of the requirements ledger that a test proves")
 
 
@@ -24,7 +25,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     if not hasattr(signal, "SIGALRM"):
         return (yield)
     before = signal.signal(signal.SIGALRM, _hangs)
-    signal.alarm(HANGS_AFTER)
+    patience = item.get_closest_marker("patience")
+    signal.alarm(HANGS_AFTER if patience is None else patience.args[0])
     try:
         return (yield)
     finally:
@@ -33,7 +35,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def _hangs(number: int, frame: FrameType | None) -> None:
-    raise TimeoutError(f"the test hangs: {HANGS_AFTER} seconds are over")
+    raise TimeoutError("the test hangs")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,7 @@ from attrs import frozen
 from cyclopts import App, CycloptsError, Parameter
 
 from .._version import __version__
+from ..errors import StoreFailed, StoreUnusable
 from . import calls
 from .bridging import serve_bridge
 from .calls import Session
@@ -231,7 +232,15 @@ def demo(*, ask: bool = False, json: bool = False, debug: bool = False) -> int:
 
 
 @app.command
-def serve(target: str, *, stdio: bool = False, http: str | None = None, debug: bool = False) -> int:
+def serve(
+    target: str,
+    *,
+    stdio: bool = False,
+    http: str | None = None,
+    store: str | None = None,
+    store_key: str | None = None,
+    debug: bool = False,
+) -> int:
     """Serve a peer of your own, on standard input and output or over HTTP.
 
     Parameters
@@ -242,12 +251,100 @@ def serve(target: str, *, stdio: bool = False, http: str | None = None, debug: b
         Over standard input and output.
     http
         Over HTTP at HOST:PORT, under the path /mcp; port 0 picks a free one, and stderr says which.
+    store
+        A file to keep tasks in, so that they outlive this process; it is made if it is not there.
+    store_key
+        A file with 32 random bytes, to encrypt with what is kept.
     debug
         Log everything to stderr.
     """
     if stdio == (http is not None):
         raise Trouble("serve: say over what: --stdio, or --http HOST:PORT", Exit.USAGE)
-    return run_server(target, http=http, debug=debug)
+    return run_server(target, http=http, store=store, store_key=store_key, debug=debug)
+
+
+stores = App(name="store", help="Look into a file that tasks are kept in, and tidy it up.")
+app.command(stores)
+
+
+@stores.command
+def inspect(
+    file: Path,
+    id: str | None = None,
+    *,
+    principal: str | None = None,
+    unfinished: bool = False,
+    key: str | None = None,
+    json: bool = False,
+) -> int:
+    """List the tasks in a file, or show one with all that is kept of it. A server may have the file open.
+
+    Parameters
+    ----------
+    file
+        The file.
+    id
+        The task to show.
+    principal
+        List those of this one only.
+    unfinished
+        List those only that are not over.
+    key
+        The file with the key, if it is encrypted.
+    json
+        One JSON object per line.
+    """
+    from . import storing
+
+    return storing.inspect(file, id, principal=principal, unfinished=unfinished, key=key, json=json)
+
+
+@stores.command
+def stats(file: Path, *, key: str | None = None, json: bool = False) -> int:
+    """Say how many tasks there are in a file, and how large it is. A server may have it open.
+
+    Parameters
+    ----------
+    file
+        The file.
+    key
+        The file with the key, if it is encrypted.
+    json
+        As a JSON object.
+    """
+    from . import storing
+
+    return storing.stats(file, key=key, json=json)
+
+
+@stores.command
+def vacuum(file: Path) -> int:
+    """Remove what has expired, and make the file as small as it can be. No server may have it open.
+
+    Parameters
+    ----------
+    file
+        The file.
+    """
+    from . import storing
+
+    return storing.tidy_up(file)
+
+
+@stores.command
+def export(file: Path, *, key: str | None = None) -> int:
+    """Write all tasks with all that is kept of them to standard output, a JSON object per line.
+
+    Parameters
+    ----------
+    file
+        The file.
+    key
+        The file with the key, if it is encrypted.
+    """
+    from . import storing
+
+    return storing.export(file, key=key)
 
 
 @app.command(name="bridge")
@@ -410,7 +507,7 @@ def run(arguments: Sequence[str]) -> int:
     except CycloptsError as wrong:
         print(f"mcp-tasks: {' '.join(str(wrong).split())} (see mcp-tasks --help)", file=sys.stderr)
         return Exit.USAGE
-    except (Trouble, ModuleNotFoundError) as wrong:
+    except (Trouble, StoreUnusable, StoreFailed, ModuleNotFoundError) as wrong:
         if (known := trouble(wrong)) is None:
             raise
         print(f"mcp-tasks: {known}", file=sys.stderr)

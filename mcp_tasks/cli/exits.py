@@ -13,6 +13,7 @@ from ..errors import (
     MCPError,
     RemoteProtocolError,
     RequestFailed,
+    StoreUnusable,
     TaskCancelled,
     TaskExpired,
 )
@@ -55,6 +56,8 @@ def trouble(error: Exception) -> Trouble | None:
             return Trouble(f"the server is gone: {error}", Exit.SERVER)
         case RemoteProtocolError():
             return Trouble(f"the server broke the protocol: {error}", Exit.SERVER)
+        case StoreUnusable():
+            return Trouble(str(error), Exit.SERVER)
         case LocalProtocolError():  # CapabilityMissing above all
             return Trouble(str(error), Exit.USAGE)
         case MCPError():

@@ -5,42 +5,93 @@ Hosts start this for every conversation, so it imports neither cyclopts nor rich
 
 from __future__ import annotations
 
+import base64
 import importlib
 import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ..errors import StoreUnusable
 from ..peer._wait import servants
 from ..peer.peer import Peer
 from ..serve import serve_stdio
+from ..tasks.store import TaskStore
 from .exits import Exit, Trouble
 
 if TYPE_CHECKING:
     from ..http import HttpServer
 
-__all__ = ["load_peer", "parse_address", "serve", "serve_until_signal"]
+__all__ = ["load_peer", "opened_store", "parse_address", "read_key", "serve", "serve_until_signal"]
+
+_KEY_BYTES: Final = 32
 
 
-def serve(target: str, *, http: str | None = None, debug: bool = False) -> int:
+def serve(
+    target: str,
+    *,
+    http: str | None = None,
+    store: str | None = None,
+    store_key: str | None = None,
+    debug: bool = False,
+) -> int:
     """Serve the peer that ``module:attribute`` names; returns the exit code.
 
     On stdin and stdout, or over HTTP where `http` says (``HOST:PORT``; port 0 picks one), which is then told on stderr.
-    Ends well when the client closes its end. SIGINT and SIGTERM end it too, with every task's cleanup done.
+    Ends well when the client closes its end. SIGINT and SIGTERM end it too, with every task's cleanup done. Tasks are
+    kept in the file `store`, if there is one, encrypted with the key in the file `store_key`.
     """
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr)
     try:
         peer = load_peer(target)
-        return trio.run(serve_until_signal, peer, None if http is None else parse_address(http))
-    except (Trouble, OSError) as error:
+        address = None if http is None else parse_address(http)
+        with opened_store(store, store_key) as kept:
+            if kept is not None:
+                peer.use_store(kept)
+            return trio.run(serve_until_signal, peer, address)
+    except (Trouble, OSError, StoreUnusable) as error:
         if debug:
             raise
         print(f"mcp-tasks serve: {error}", file=sys.stderr)
         return error.exit if isinstance(error, Trouble) else Exit.SERVER
+
+
+@contextmanager
+def opened_store(where: str | None, key_file: str | None) -> Iterator[TaskStore | None]:
+    """The store that `where` names: a file's path; None if nothing does. Raises `Trouble`, `StoreUnusable`."""
+    if where is None:
+        if key_file is not None:
+            raise Trouble("--store-key is for a --store", Exit.USAGE)
+        yield None
+        return
+    from ..tasks.sqlite import SQLiteTaskStore
+
+    with SQLiteTaskStore(where, key=None if key_file is None else read_key(key_file)) as store:
+        yield store
+
+
+def read_key(file: str) -> bytes:
+    """The key in a file: 32 bytes as they are, or in base64. Raises `Trouble`."""
+    try:
+        data = Path(file).read_bytes()
+    except OSError as error:
+        raise Trouble(f"{file}: {error.strerror}", Exit.USAGE) from None
+    if len(data) == _KEY_BYTES:
+        return data
+    try:
+        key = base64.b64decode(data.strip(), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise Trouble(f"{file} is no key: {_KEY_BYTES} random bytes, as they are or in base64", Exit.USAGE)
+    return key
 
 
 async def serve_until_signal(peer: Peer, address: tuple[str, int] | None) -> int:

@@ -1,8 +1,11 @@
 """A thread that does what many trio tasks ask of it, all that waits in one batch.
 
 A disk commits many changes in the time of one. Whoever asks while a batch is being done waits for the next, which takes
-all that has come by then; so a lone caller pays for one commit, and many share theirs. An errand that was begun is not
-cancelled, one that was not is dropped: which of the two it is, is settled by who takes its only ticket.
+all that has come by then; so a lone caller pays for one commit, and many share theirs. Where a batch costs much however
+little is in it, the first to come waits for those who are about to: they were all woken by the batch before.
+
+An errand that was begun is not cancelled, one that was not is dropped: which of the two it is, is settled by who takes
+its only ticket.
 """
 
 from __future__ import annotations
@@ -25,10 +28,10 @@ T = TypeVar("T")
 class Errand(Generic[T]):
     """Something to be done by the thread, for one trio task that waits."""
 
-    __slots__ = ("_ticket", "do", "failure", "result", "task", "token")
+    __slots__ = ("_ticket", "failure", "result", "task", "token", "what")
 
-    def __init__(self, do: Callable[[], T]) -> None:
-        self.do = do
+    def __init__(self, what: object) -> None:
+        self.what: Any = what
         self.result: T
         self.failure: Exception | None = None
         self.task = trio.lowlevel.current_task()
@@ -48,17 +51,22 @@ class Errand(Generic[T]):
 
 
 class Batches:
-    """The thread. `run` does a batch, and leaves a result or a failure with each errand; it raises nothing."""
+    """The thread. `run` does a batch, and leaves a result or a failure with each errand; it raises nothing.
 
-    def __init__(self, run: Callable[[Sequence[Errand[Any]]], None], name: str) -> None:
+    If it `gathers`, it begins a turn of the scheduler after the first errand has come.
+    """
+
+    def __init__(self, run: Callable[[Sequence[Errand[Any]]], None], name: str, *, gathers: bool = False) -> None:
         self._run = run
-        self._queue: SimpleQueue[Errand[Any] | None] = SimpleQueue()
+        self._gathers = gathers
+        self._gathered: list[Errand[Any]] = []
+        self._queue: SimpleQueue[Sequence[Errand[Any]] | None] = SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    async def do(self, do: Callable[[], T]) -> T:
-        """Have something done, and return or raise what it does.
+    async def do(self, what: object) -> Any:
+        """Have something done, and return or raise what came of it.
 
         Cancelled before it was begun, it is never done; once begun, it is waited for, and what came of it is returned.
         Raises RuntimeError once closed.
@@ -66,17 +74,28 @@ class Batches:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closed:
             raise RuntimeError("the store is closed")
-        errand = Errand(do)
-        self._queue.put(errand)
+        errand: Errand[Any] = Errand(what)
+        if not self._gathers:
+            self._queue.put((errand,))
+        else:
+            if not self._gathered or self._gathered[-1].token is not errand.token:
+                errand.token.run_sync_soon(self._send)
+            self._gathered.append(errand)
         await trio.lowlevel.wait_task_rescheduled(errand.abort)
         if errand.failure is not None:
             raise errand.failure
         return errand.result
 
+    def _send(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
+
     def close(self) -> None:
         """Do what was asked before, and end. Blocks until then."""
         if not self._closed:
             self._closed = True
+            self._send()
             self._queue.put(None)
         self._thread.join()
 
@@ -90,7 +109,7 @@ class Batches:
             except Empty:
                 pass
             going_on = None not in came
-            batch = [errand for errand in came if errand is not None and errand.take()]
+            batch = [errand for some in came if some is not None for errand in some if errand.take()]
             if batch:
                 self._run(batch)
                 _deliver(batch)

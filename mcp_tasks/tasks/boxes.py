@@ -18,7 +18,7 @@ from .._unset import TaskId
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["Box", "PlainBox", "SealedBox"]
+__all__ = ["Box", "PlainBox", "SealedBox", "box_for"]
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -79,3 +79,8 @@ class SealedBox(PlainBox):
 
 Box = PlainBox
 """Either of them."""
+
+
+def box_for(key: bytes | None) -> Box:
+    """The one for a key, or for none. Raises ValueError for a key of the wrong length."""
+    return PlainBox() if key is None else SealedBox(key)

@@ -18,7 +18,7 @@ from .boxes import Box
 from .kept import decode, lift_head, lift_outcome
 from .model import EMPTY, Outcome, TaskRecord
 
-__all__ = ["Reader", "explained"]
+__all__ = ["Reader", "explained", "microseconds"]
 
 logger = logging.getLogger("mcp_tasks.tasks")
 
@@ -39,7 +39,7 @@ class Reader:
             try:
                 self.connection.execute("BEGIN")
                 try:
-                    errand.result = errand.do()
+                    errand.result = errand.what()
                 finally:
                     self.connection.execute("ROLLBACK")
             except Exception as error:
@@ -57,28 +57,51 @@ class Reader:
     def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
         """Records of a principal, as a list needs them."""
         found = self.connection.execute(
-            f"SELECT position, {_ROW} FROM tasks WHERE principal = ? AND position > ? ORDER BY position LIMIT ?",
+            f"SELECT {_ROW} FROM tasks WHERE principal = (SELECT number FROM principals WHERE name = ?)"
+            " AND number > ? ORDER BY number LIMIT ?",
             (self._box.name(principal), after, limit),
         )
-        return [(at, record) for at, *row in found for record in self._readable(self._listed, tuple(row))]
+        return [(row[0], record) for row in found.fetchall() for record in self._readable(self._listed, row)]
 
-    def unfinished(self, after: TaskId | None, limit: int) -> Sequence[TaskRecord]:
+    def unfinished(self, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
         """Whole records that are not settled."""
+        # By the index, in which a million finished ones are quickly passed over; it has them by principal.
         found = self.connection.execute(
-            f"SELECT {_ROW} FROM tasks WHERE NOT settled AND (?1 IS NULL OR id > ?1) ORDER BY id LIMIT ?2",
+            f"SELECT {_ROW} FROM tasks WHERE number IN (SELECT number FROM tasks INDEXED BY tasks_of"
+            " WHERE NOT settled AND number > ? ORDER BY number LIMIT ?) ORDER BY number",
             (after, limit),
         )
-        return [record for row in found.fetchall() for record in self._readable(self._whole, row)]
+        return [(row[0], record) for row in found.fetchall() for record in self._readable(self._whole, row)]
+
+    def all(
+        self, after: int, limit: int, principal: Principal | None, *, whole: bool
+    ) -> Sequence[tuple[int, TaskRecord]]:
+        """Records in the order in which they came, behind a number, with their numbers."""
+        name = None if principal is None else self._box.name(principal)
+        found = self.connection.execute(
+            f"SELECT {_ROW} FROM tasks WHERE number > ?1 AND"
+            " (?2 IS NULL OR principal = (SELECT number FROM principals WHERE name = ?2)) ORDER BY number LIMIT ?3",
+            (after, name, limit),
+        )
+        read = self._whole if whole else self._listed
+        return [(row[0], record) for row in found.fetchall() for record in self._readable(read, row)]
+
+    def counts(self) -> tuple[int, int]:
+        """How many tasks there are, and how many principals have any."""
+        tasks, principals = self.connection.execute("SELECT sum(retained), count(*) FROM principals").fetchone()
+        return tasks or 0, principals
 
     def due(self, now: float, limit: int) -> Sequence[TaskId]:
         """What has outlived its time."""
-        found = self.connection.execute("SELECT id FROM tasks WHERE ends <= ? ORDER BY ends LIMIT ?", (now, limit))
+        found = self.connection.execute(
+            "SELECT id FROM tasks WHERE ends <= ? ORDER BY ends LIMIT ?", (microseconds(now), limit)
+        )
         return [id for (id,) in found]
 
     def next_due(self) -> float | None:
         """When the next is over."""
         (ends,) = self.connection.execute("SELECT min(ends) FROM tasks WHERE ends IS NOT NULL").fetchone()
-        return ends  # type: ignore[no-any-return]
+        return None if ends is None else ends / 1_000_000
 
     def _readable(self, read: Callable[[Any], TaskRecord], row: Any) -> Iterator[TaskRecord]:
         # One that is broken hides none of the others, and goes when its time is over.
@@ -115,6 +138,11 @@ class Reader:
 
     def _open(self, id: TaskId, part: str, kept: bytes) -> Any:
         return decode(self._box.take(id, part, kept))
+
+
+def microseconds(seconds: float) -> int:
+    """Seconds since the epoch as the file has them."""
+    return round(seconds * 1_000_000)
 
 
 def explained(error: Exception) -> Exception:

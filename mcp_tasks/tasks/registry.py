@@ -321,16 +321,16 @@ class TaskRegistry:
         """
         await self._look_ahead()
         await self._expire_due()
-        after: TaskId | None = None
+        after = 0
         failed: Callable[[Exception], None] = (failures := deque[Exception]()).append
-        while records := await self.store.unfinished(after, _TAKEN_UP_AT_ONCE):
+        while found := await self.store.unfinished(after, _TAKEN_UP_AT_ONCE):
             async with trio.open_nursery() as nursery:  # together, so that they share commits
-                for record in records:
+                for _, record in found:
                     if record.id not in self._live:
                         nursery.start_soon(self._take_up, record, revive, home, failed)
             if failures:
                 raise failures[0]
-            after = records[-1].id
+            after = found[-1][0]
 
     async def _take_up(
         self,

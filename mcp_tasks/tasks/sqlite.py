@@ -17,12 +17,12 @@ from types import TracebackType
 
 from .._unset import Principal, TaskId
 from .batches import Batches
-from .boxes import Box, PlainBox, SealedBox
+from .boxes import box_for
 from .model import TaskRecord
 from .reading import Reader
 from .store import Room, TaskStore
 from .tables import Lock, connect, migrate, read_secret
-from .writing import Writer
+from .writing import Create, Remove, Replace, Writer
 
 __all__ = ["SQLiteTaskStore"]
 
@@ -41,21 +41,21 @@ class SQLiteTaskStore(TaskStore):
 
     def __init__(self, path: str | os.PathLike[str], *, key: bytes | None = None) -> None:
         self.path = Path(path)
-        self._box: Box = PlainBox() if key is None else SealedBox(key)
+        box = box_for(key)
         self._lock = Lock(self.path)
         try:
-            self._writer = Writer(connect(self.path, writes=True), self._box)
+            self._writer = Writer(connect(self.path, writes=True, fresh=True), box)
             try:
                 migrate(self._writer.connection, self.path)
-                self.secret = read_secret(self._writer.connection, self._box, self.path)
-                self._reader = Reader(connect(self.path, writes=False), self._box)
+                self.secret = read_secret(self._writer.connection, box, self.path)
+                self._reader = Reader(connect(self.path, writes=False), box)
             except BaseException:
                 self._writer.connection.close()
                 raise
         except BaseException:
             self._lock.release()
             raise
-        self._writing = Batches(self._writer.run, "mcp_tasks store, writing")
+        self._writing = Batches(self._writer.run, "mcp_tasks store, writing", gathers=True)
         self._reading = Batches(self._reader.run, "mcp_tasks store, reading")
         self._closed = False
 
@@ -82,25 +82,25 @@ class SQLiteTaskStore(TaskStore):
         self._lock.release()
 
     async def create(self, record: TaskRecord, room: Room | None = None) -> None:
-        await self._writing.do(lambda: self._writer.create(record, room))
+        await self._writing.do(Create(record, room))
 
     async def replace(self, new: TaskRecord) -> bool:
-        return await self._writing.do(lambda: self._writer.replace(new))
+        return await self._writing.do(Replace(new))  # type: ignore[no-any-return]
 
     async def remove(self, *ids: TaskId) -> None:
-        await self._writing.do(lambda: self._writer.remove(ids))
+        await self._writing.do(Remove(ids))
 
     async def get(self, id: TaskId) -> TaskRecord | None:
-        return await self._reading.do(lambda: self._reader.get(id))
+        return await self._reading.do(lambda: self._reader.get(id))  # type: ignore[no-any-return]
 
     async def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
-        return await self._reading.do(lambda: self._reader.page(principal, after, limit))
+        return await self._reading.do(lambda: self._reader.page(principal, after, limit))  # type: ignore[no-any-return]
 
-    async def unfinished(self, after: TaskId | None, limit: int) -> Sequence[TaskRecord]:
-        return await self._reading.do(lambda: self._reader.unfinished(after, limit))
+    async def unfinished(self, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
+        return await self._reading.do(lambda: self._reader.unfinished(after, limit))  # type: ignore[no-any-return]
 
     async def due(self, now: float, limit: int) -> Sequence[TaskId]:
-        return await self._reading.do(lambda: self._reader.due(now, limit))
+        return await self._reading.do(lambda: self._reader.due(now, limit))  # type: ignore[no-any-return]
 
     async def next_due(self) -> float | None:
-        return await self._reading.do(self._reader.next_due)
+        return await self._reading.do(self._reader.next_due)  # type: ignore[no-any-return]

@@ -85,8 +85,8 @@ class TaskStore(ABC):
         """
 
     @abstractmethod
-    async def unfinished(self, after: TaskId | None, limit: int) -> Sequence[TaskRecord]:
-        """Up to `limit` records that are not settled, whoever's they are, in order of their ids and behind `after`."""
+    async def unfinished(self, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
+        """Up to `limit` records that are not settled, whoever's they are, in some order of positions above `after`."""
 
     @abstractmethod
     async def due(self, now: float, limit: int) -> Sequence[TaskId]:
@@ -107,7 +107,7 @@ class MemoryTaskStore(TaskStore):
         self._records: dict[TaskId, TaskRecord] = {}
         self._positions: dict[TaskId, int] = {}
         self._by_principal: dict[Principal, SortedDict[int, TaskId]] = {}
-        self._last_position: dict[Principal, int] = {}
+        self._last_position = 0
         self._running: Counter[Principal] = Counter()
         self._ends: list[tuple[float, TaskId]] = []  # a heap; entries of removed records are skipped when they surface
 
@@ -119,15 +119,12 @@ class MemoryTaskStore(TaskStore):
         return list(self._records.values())
 
     async def create(self, record: TaskRecord, room: Room | None = None) -> None:
-        if record.id in self._records:
-            raise LocalProtocolError(f"there is a task {record.id} already")
         principal = record.principal
         if room is not None:
             room.check(self._running[principal], len(self._by_principal.get(principal, ())))
-        # Never below the time in microseconds: a principal whose counter was forgotten with its last task does not
-        # start again under the positions of cursors that are still about.
-        position = max(self._last_position.get(principal, 0) + 1, int(record.created_at * 1_000_000))
-        self._last_position[principal] = self._positions[record.id] = position
+        if record.id in self._records:
+            raise LocalProtocolError(f"there is a task {record.id} already")
+        position = self._last_position = self._positions[record.id] = self._last_position + 1
         self._records[record.id] = record
         index = self._by_principal.get(principal)
         if index is None:
@@ -173,7 +170,6 @@ class MemoryTaskStore(TaskStore):
         if not index:
             # A principal may be one connection: nothing of it stays when its last task has gone.
             del self._by_principal[record.principal]
-            del self._last_position[record.principal]
         if len(self._ends) > 2 * len(self._records) + 64:
             self._ends = [(r.expires_at, r.id) for r in self._records.values() if r.expires_at is not None]
             heapq.heapify(self._ends)
@@ -185,9 +181,9 @@ class MemoryTaskStore(TaskStore):
         first = index.bisect_right(after)
         return [(position, self._records[id]) for position, id in index.items()[first : first + limit]]
 
-    async def unfinished(self, after: TaskId | None, limit: int) -> Sequence[TaskRecord]:
-        found = [r for r in self._records.values() if not r.settled and (after is None or r.id > after)]
-        return heapq.nsmallest(limit, found, key=lambda record: record.id)
+    async def unfinished(self, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
+        found = [(self._positions[id], record) for id, record in self._records.items() if not record.settled]
+        return [(position, record) for position, record in found if position > after][:limit]
 
     async def due(self, now: float, limit: int) -> Sequence[TaskId]:
         found: dict[TaskId, float] = {}

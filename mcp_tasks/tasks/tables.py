@@ -24,6 +24,7 @@ __all__ = ["MIGRATIONS", "Lock", "connect", "migrate", "read_secret"]
 
 APPLICATION_ID: Final = 0x6D637074  # "mcpt"
 _CACHE_KIB: Final = 32 * 1024
+_WAL_PAGES: Final = 4_000  # after how many what they hold goes into the file itself
 _WAL_BYTES: Final = 64 * 1024 * 1024  # what is kept of it once it was longer
 _PROBE: Final = b"mcp_tasks"
 
@@ -32,16 +33,16 @@ def _first_tables(connection: sqlite3.Connection) -> None:
     for statement in (
         "CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
         """CREATE TABLE principals(
-            name TEXT PRIMARY KEY, retained INTEGER NOT NULL, running INTEGER NOT NULL, position INTEGER NOT NULL
-        ) WITHOUT ROWID""",
-        """CREATE TABLE tasks(
-            number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, principal TEXT NOT NULL, position INTEGER NOT NULL,
-            version INTEGER NOT NULL, settled INTEGER NOT NULL, ends REAL, notes INTEGER NOT NULL,
-            chunks INTEGER NOT NULL, head BLOB NOT NULL, outcome BLOB, origin BLOB
+            number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, retained INTEGER NOT NULL, running INTEGER NOT NULL
         )""",
-        "CREATE INDEX tasks_listed ON tasks(principal, position)",
+        # A task's number is its position in its principal's list, too. It grows with time, and is not used again.
+        """CREATE TABLE tasks(
+            number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, principal INTEGER NOT NULL, version INTEGER NOT NULL,
+            settled INTEGER NOT NULL, notes INTEGER NOT NULL, chunks INTEGER NOT NULL, ends INTEGER,
+            head BLOB NOT NULL, outcome BLOB, origin BLOB
+        )""",
+        "CREATE INDEX tasks_of ON tasks(principal, number, settled)",
         "CREATE INDEX tasks_ending ON tasks(ends) WHERE ends IS NOT NULL",
-        "CREATE INDEX tasks_unfinished ON tasks(id) WHERE NOT settled",
         """CREATE TABLE notes(
             task INTEGER NOT NULL, number INTEGER NOT NULL, note BLOB NOT NULL, PRIMARY KEY(task, number)
         ) WITHOUT ROWID""",
@@ -79,19 +80,24 @@ class Lock:
         os.close(self._fd)
 
 
-def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
-    """A connection to the file, on which transactions are begun and ended by hand. Raises `StoreUnusable`."""
+def connect(path: Path, *, writes: bool, fresh: bool = False) -> sqlite3.Connection:
+    """A connection to the file, on which transactions are begun and ended by hand.
+
+    Raises `StoreUnusable`, also for an empty file unless it may be a `fresh` one.
+    """
     try:
         uri = f"{path.absolute().as_uri()}?mode={'rwc' if writes else 'rw'}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
     except sqlite3.Error as error:
         raise StoreUnusable(f"{path}: {error}") from None
     try:
-        check(connection, path)  # before anything is changed
+        if not check(connection, path) and not fresh:  # before anything is changed
+            raise StoreUnusable(f"{path} is empty")
         if writes:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is anything in it
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # what was committed survives a power cut
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         else:
             connection.execute("PRAGMA query_only = ON")

@@ -1,18 +1,22 @@
-"""Writing the file of a `SQLiteTaskStore`: a batch of changes in one transaction.
+"""Writing the file of a `SQLiteTaskStore`: what many have asked for, in one transaction.
 
-Every check of an errand comes before its first change, so that one that is refused leaves nothing behind in the
-transaction of the others. Whatever SQLite itself refuses undoes the batch, which is then done one by one.
+First it is worked out what becomes of each record, in the order in which it was asked, on what is known of the rows
+that are being changed; whatever has to be refused is refused there, and touches nobody else. Then all of it is written
+by a few statements with many rows each. That matters: each statement lets go of the interpreter and has to get it back,
+from a thread that may be busy. If SQLite itself refuses something, all is undone and done again one by one.
+
+The writer is alone with its file, so what it knows of a row stays true: it keeps that for unfinished tasks.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from attrs import define
+from attrs import define, frozen
 
 from .._unset import JSON, TaskId
 from ..errors import LocalProtocolError, MCPError
@@ -20,29 +24,84 @@ from .batches import Errand
 from .boxes import Box
 from .kept import brief, encode, keep_head, keep_outcome
 from .model import TaskRecord
-from .reading import explained
+from .reading import explained, microseconds
 from .store import Room
 
-__all__ = ["Writer"]
+__all__ = ["Create", "Remove", "Replace", "Writer"]
 
 logger = logging.getLogger("mcp_tasks.tasks")
 
 _CHUNK_BYTES: Final = 256 * 1024
 _INLINE_BYTES: Final = 8 * 1024  # an outcome up to this is kept in its record's row
 _FREE_PAGES: Final = 256  # how many may lie idle in the file, and how many are given back at once
-_MOST_ACCOUNTS: Final = 4096
+_MOST_KNOWN: Final = 100_000  # rows, and accounts
 
-_Change = tuple[bool, "float | None", bytes, "bytes | None", Sequence[bytes]]
+
+@frozen(eq=False)
+class Create:
+    """Insert a record, if there is room."""
+
+    record: TaskRecord
+    room: Room | None
+
+
+@frozen(eq=False)
+class Replace:
+    """Put a record in the place of the version before it."""
+
+    record: TaskRecord
+
+
+@frozen(eq=False)
+class Remove:
+    """Delete records."""
+
+    ids: Sequence[TaskId]
+
+
+Wish: TypeAlias = Create | Replace | Remove
 
 
 @define(eq=False)
 class _Account:
-    """What a principal has; written at the end of each batch."""
+    """What a principal has. `number` is None while it is not in the file."""
 
-    retained: int
-    running: int
-    position: int
-    changed: bool = False
+    number: int | None = None
+    retained: int = 0
+    running: int = 0
+
+
+@define(eq=False)
+class _Row:
+    """What is known of a record, as it is or is about to be."""
+
+    number: int
+    principal: str
+    version: int
+    settled: bool
+    notes: int
+    chunks: int
+    new: bool = False
+
+
+class _Plan:
+    """What is to be written by one transaction.
+
+    With many in it, it is left to SQLite to find an id that exists already; one alone is looked at more `careful`ly.
+    """
+
+    def __init__(self, *, careful: bool = True) -> None:
+        self.careful = careful
+        self.rows: dict[TaskId, _Row | None] = {}
+        """Of all records that are touched; None for one that is not there, or not any more."""
+        self.accounts: dict[str, _Account] = {}
+        self.parts: dict[TaskId, tuple[Any, ...]] = {}
+        """The columns of rows that are new or changed, from `ends` on."""
+        self.origins: dict[TaskId, bytes | None] = {}
+        self.notes: list[tuple[int, int, bytes]] = []
+        self.chunks: list[tuple[int, int, bytes]] = []
+        self.gone: list[_Row] = []
+        self.last = 0
 
 
 class Writer:
@@ -51,8 +110,9 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, box: Box) -> None:
         self.connection = connection
         self._box = box
+        self._rows: dict[TaskId, _Row] = {}
         self._accounts: dict[str, _Account] = {}
-        self._removed = False
+        self._last: int | None = None  # the number of the latest task
 
     def run(self, batch: Sequence[Errand[Any]]) -> None:
         """Do a batch of errands. One that fails takes none of the others with it."""
@@ -67,27 +127,209 @@ class Writer:
             else:
                 batch[0].failure = explained(error)
 
+    def do(self, wish: Wish) -> None:
+        """Do one thing, in a transaction of its own. Raises whatever goes wrong, which then has not happened."""
+        try:
+            self._write(plan := _Plan(), lambda: self._apply(plan, wish))
+        except BaseException:
+            self._undo()
+            raise
+
     def _commit(self, batch: Sequence[Errand[Any]]) -> None:
-        self.connection.execute("BEGIN IMMEDIATE")
-        for errand in batch:
-            try:
-                errand.result = errand.do()
-            except (MCPError, TypeError, ValueError, RecursionError) as refusal:  # before it has changed anything
-                errand.failure = refusal
-        self._write_accounts()
-        self.connection.execute("COMMIT")
-        if self._removed:
-            self._removed = False
-            self._give_back()
+        plan = _Plan(careful=len(batch) == 1)
+
+        def apply() -> None:
+            for errand in batch:
+                try:
+                    errand.result = self._apply(plan, errand.what)
+                except (MCPError, TypeError, ValueError, RecursionError) as refusal:  # before it has changed anything
+                    errand.failure = refusal
+
+        self._write(plan, apply)
 
     def _undo(self) -> None:
+        self._rows.clear()
         self._accounts.clear()
-        self._removed = False
+        self._last = None
         try:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
         except sqlite3.Error:
             logger.exception("the task store cannot undo what it has begun")
+
+    # --- working it out -------------------------------------------------------------------------------------------
+
+    def _apply(self, plan: _Plan, wish: Wish) -> bool:
+        match wish:
+            case Create(record, room):
+                self._create(plan, record, room)
+            case Replace(record):
+                return self._replace(plan, record)
+            case Remove(ids):
+                for id in ids:
+                    self._remove(plan, id)
+        return True
+
+    def _create(self, plan: _Plan, record: TaskRecord, room: Room | None) -> None:
+        id = record.id
+        name = self._box.name(record.principal)
+        account = self._account(plan, name)
+        if room is not None:
+            room.check(account.running, account.retained)
+        if (self._row(plan, id) if plan.careful else plan.rows.get(id)) is not None:
+            raise LocalProtocolError(f"there is a task {id} already")
+        parts, chunks = self._parts(record)
+        notes = [self._note(id, at, *note) for at, note in enumerate(record.answers.items())]
+        origin = None if record.origin is None else self._box.put(id, "origin", encode(record.origin))
+        # Never below the time in microseconds: what was handed out as a cursor stays behind what comes, though the
+        # tasks before it are gone and the file is closed and opened again.
+        plan.last = number = max(plan.last + 1, microseconds(record.created_at))
+        row = _Row(number, name, record.version, record.settled, len(notes), len(chunks), new=True)
+        plan.rows[id], plan.parts[id], plan.origins[id] = row, parts, origin
+        self._add(plan, number, 0, notes, chunks)
+        account.retained += 1
+        account.running += not row.settled
+
+    def _replace(self, plan: _Plan, new: TaskRecord) -> bool:
+        id, row = new.id, self._row(plan, new.id)
+        if row is None or row.version != new.version - 1:
+            return False
+        parts, chunks = self._parts(new)
+        # The journal only grows, at its end.
+        added = islice(new.answers.items(), row.notes, None) if len(new.answers) > row.notes else ()
+        notes = [self._note(id, at, *note) for at, note in enumerate(added, row.notes)]
+        account = self._account(plan, row.principal)
+        self._add(plan, row.number, row.notes, notes, chunks)
+        account.running -= new.settled and not row.settled
+        row.version, row.settled = new.version, new.settled
+        row.notes += len(notes)
+        row.chunks = len(chunks)
+        plan.parts[id] = parts
+        return True
+
+    def _remove(self, plan: _Plan, id: TaskId) -> None:
+        row = self._row(plan, id)
+        if row is None:
+            return
+        account = self._account(plan, row.principal)
+        account.retained -= 1
+        account.running -= not row.settled
+        plan.rows[id] = None
+        plan.parts.pop(id, None)
+        plan.gone.append(row)
+
+    def _parts(self, record: TaskRecord) -> tuple[tuple[Any, ...], Sequence[bytes]]:
+        # The end of its time, its head, its outcome as far as it is in the row; and the rest of that.
+        id, put, ends = record.id, self._box.put, record.expires_at
+        due = None if ends is None else microseconds(ends)
+        head = put(id, "head", encode(keep_head(record)))
+        if record.outcome is None:
+            return (due, head, None), ()
+        whole = encode(keep_outcome(record.outcome))
+        if len(whole) <= _INLINE_BYTES:
+            return (due, head, put(id, "outcome", whole)), ()
+        small = put(id, "outcome", encode(keep_outcome(brief(record.outcome))))
+        return (due, head, small), [put(id, f"chunk {at}", piece) for at, piece in enumerate(_pieces(whole))]
+
+    def _note(self, id: TaskId, at: int, key: str, value: JSON) -> bytes:
+        return self._box.put(id, f"note {at}", encode([key, value]))
+
+    def _add(self, plan: _Plan, number: int, known: int, notes: Sequence[bytes], chunks: Sequence[bytes]) -> None:
+        plan.notes += ((number, at, note) for at, note in enumerate(notes, known))
+        plan.chunks += ((number, at, data) for at, data in enumerate(chunks))
+
+    def _row(self, plan: _Plan, id: TaskId) -> _Row | None:
+        if id in plan.rows:
+            return plan.rows[id]
+        row = self._rows.get(id)
+        if row is None:
+            found = self.connection.execute(
+                "SELECT t.number, name, version, settled, notes, chunks FROM tasks t"
+                " JOIN principals p ON p.number = principal WHERE id = ?",
+                (id,),
+            ).fetchone()
+            row = None if found is None else _Row(*found)
+        plan.rows[id] = row
+        return row
+
+    def _account(self, plan: _Plan, name: str) -> _Account:
+        account = plan.accounts.get(name) or self._accounts.get(name)
+        if account is None:
+            found = self.connection.execute(
+                "SELECT number, retained, running FROM principals WHERE name = ?", (name,)
+            ).fetchone()
+            account = _Account() if found is None else _Account(*found)
+        plan.accounts[name] = account
+        return account
+
+    # --- writing it -----------------------------------------------------------------------------------------------
+
+    def _write(self, plan: _Plan, apply: Callable[[], object]) -> None:
+        execute = self.connection.execute
+        execute("BEGIN IMMEDIATE")
+        if self._last is None:
+            self._last = execute("SELECT max(number) FROM tasks").fetchone()[0] or 0
+        plan.last = self._last
+        apply()
+        new, changed = [], []
+        self._open_accounts(plan)
+        for id, parts in plan.parts.items():
+            row = plan.rows[id]
+            assert row is not None
+            if row.new:
+                of = plan.accounts[row.principal].number
+                columns = (row.number, id, of, row.version, row.settled, row.notes, row.chunks)
+                new.append((*columns, *parts, plan.origins[id]))
+            else:
+                changed.append((row.version, row.settled, row.notes, row.chunks, *parts, row.number))
+        many = self.connection.executemany
+        many("INSERT INTO tasks VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
+        many(_UPDATE, changed)
+        many("INSERT INTO notes VALUES(?, ?, ?)", plan.notes)
+        many("INSERT INTO chunks VALUES(?, ?, ?)", plan.chunks)
+        self._delete(plan.gone)
+        self._close_accounts(plan)
+        execute("COMMIT")
+        self._remember(plan)
+        if plan.gone:
+            self._give_back()
+
+    def _delete(self, gone: Sequence[_Row]) -> None:
+        for table, column, wanted in (
+            ("notes", "task", lambda row: row.notes),
+            ("chunks", "task", lambda row: row.chunks),
+            ("tasks", "number", lambda row: not row.new),
+        ):
+            numbers = [(row.number,) for row in gone if wanted(row)]
+            self.connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", numbers)
+
+    def _open_accounts(self, plan: _Plan) -> None:
+        for name, account in plan.accounts.items():
+            if account.number is None and account.retained:
+                insert = "INSERT INTO principals VALUES(NULL, ?, 0, 0)"
+                account.number = self.connection.execute(insert, (name,)).lastrowid
+
+    def _close_accounts(self, plan: _Plan) -> None:
+        kept = [(a.retained, a.running, a.number) for a in plan.accounts.values() if a.retained]
+        self.connection.executemany("UPDATE principals SET retained = ?, running = ? WHERE number = ?", kept)
+        for account in plan.accounts.values():
+            if not account.retained and account.number is not None:
+                self.connection.execute("DELETE FROM principals WHERE number = ?", (account.number,))
+                account.number = None
+
+    def _remember(self, plan: _Plan) -> None:
+        self._last = plan.last
+        if len(self._rows) > _MOST_KNOWN:
+            self._rows.clear()
+        if len(self._accounts) > _MOST_KNOWN:
+            self._accounts.clear()
+        self._accounts.update(plan.accounts)
+        for id, row in plan.rows.items():
+            if row is None or row.settled:
+                self._rows.pop(id, None)
+            else:
+                row.new = False
+                self._rows[id] = row
 
     def _give_back(self) -> None:
         # A little after each removal, so that it never takes long.
@@ -95,117 +337,10 @@ class Writer:
         if free > _FREE_PAGES:
             self.connection.executescript(f"PRAGMA incremental_vacuum({_FREE_PAGES})")  # `execute` would step once
 
-    def create(self, record: TaskRecord, room: Room | None) -> None:
-        """Insert a record."""
-        execute, id = self.connection.execute, record.id
-        settled, ends, head, outcome, chunks = self._change(record)
-        notes = [self._note(id, at, *note) for at, note in enumerate(record.answers.items())]
-        origin = None if record.origin is None else self._box.put(id, "origin", encode(record.origin))
-        if execute("SELECT 1 FROM tasks WHERE id = ?", (id,)).fetchone() is not None:
-            raise LocalProtocolError(f"there is a task {id} already")
-        name = self._box.name(record.principal)
-        account = self._account(name)
-        if room is not None:
-            room.check(account.running, account.retained)
-        # Never below the time in microseconds: a principal that was forgotten with its last task does not start again
-        # under the positions of cursors that are still about.
-        account.position = max(account.position + 1, int(record.created_at * 1_000_000))
-        account.retained += 1
-        account.running += not settled
-        account.changed = True
-        number = execute(
-            "INSERT INTO tasks(id, principal, position, version, settled, ends, notes, chunks, head, outcome, origin)"
-            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (id, name, account.position, record.version, settled, ends, len(notes), len(chunks), head, outcome, origin),
-        ).lastrowid
-        assert number is not None
-        self._add(number, 0, notes, chunks)
 
-    def replace(self, new: TaskRecord) -> bool:
-        """Update a record, if it is the version before."""
-        execute, id = self.connection.execute, new.id
-        found = execute("SELECT number, principal, version, settled, notes FROM tasks WHERE id = ?", (id,)).fetchone()
-        if found is None or found[2] != new.version - 1:
-            return False
-        number, name, _, was_settled, known = found
-        settled, ends, head, outcome, chunks = self._change(new)
-        # The journal only grows, at its end.
-        notes = [self._note(id, at, *note) for at, note in enumerate(islice(new.answers.items(), known, None), known)]
-        execute(
-            "UPDATE tasks SET version = ?, settled = ?, ends = ?, notes = ?, chunks = ?, head = ?, outcome = ?"
-            " WHERE number = ?",
-            (new.version, settled, ends, known + len(notes), len(chunks), head, outcome, number),
-        )
-        self._add(number, known, notes, chunks)
-        if settled and not was_settled:
-            account = self._account(name)
-            account.running -= 1
-            account.changed = True
-        return True
-
-    def remove(self, ids: Iterable[TaskId]) -> None:
-        """Delete records, with all that belongs to them."""
-        execute = self.connection.execute
-        for id in ids:
-            found = execute("SELECT number, principal, settled FROM tasks WHERE id = ?", (id,)).fetchone()
-            if found is None:
-                continue
-            number, name, settled = found
-            execute("DELETE FROM notes WHERE task = ?", (number,))
-            execute("DELETE FROM chunks WHERE task = ?", (number,))
-            execute("DELETE FROM tasks WHERE number = ?", (number,))
-            account = self._account(name)
-            account.retained -= 1
-            account.running -= not settled
-            account.changed = True
-            self._removed = True
-
-    def _change(self, record: TaskRecord) -> _Change:
-        id, put = record.id, self._box.put
-        head = put(id, "head", encode(keep_head(record)))
-        if record.outcome is None:
-            return False, record.expires_at, head, None, ()
-        whole = encode(keep_outcome(record.outcome))
-        if len(whole) <= _INLINE_BYTES:
-            return True, record.expires_at, head, put(id, "outcome", whole), ()
-        small = put(id, "outcome", encode(keep_outcome(brief(record.outcome))))
-        chunks = [put(id, f"chunk {at}", piece) for at, piece in enumerate(_pieces(whole))]
-        return True, record.expires_at, head, small, chunks
-
-    def _note(self, id: TaskId, at: int, key: str, value: JSON) -> bytes:
-        return self._box.put(id, f"note {at}", encode([key, value]))
-
-    def _add(self, number: int, known: int, notes: Sequence[bytes], chunks: Sequence[bytes]) -> None:
-        if notes:
-            rows = [(number, at, note) for at, note in enumerate(notes, known)]
-            self.connection.executemany("INSERT INTO notes VALUES(?, ?, ?)", rows)
-        if chunks:
-            pieces = [(number, at, data) for at, data in enumerate(chunks)]
-            self.connection.executemany("INSERT INTO chunks VALUES(?, ?, ?)", pieces)
-
-    def _account(self, name: str) -> _Account:
-        account = self._accounts.get(name)
-        if account is None:
-            found = self.connection.execute(
-                "SELECT retained, running, position FROM principals WHERE name = ?", (name,)
-            ).fetchone()
-            account = self._accounts[name] = _Account(0, 0, 0) if found is None else _Account(*found)
-        return account
-
-    def _write_accounts(self) -> None:
-        for name, account in self._accounts.items():
-            if not account.changed:
-                continue
-            account.changed = False
-            if account.retained:
-                self.connection.execute(
-                    "INSERT OR REPLACE INTO principals VALUES(?, ?, ?, ?)",
-                    (name, account.retained, account.running, account.position),
-                )
-            else:
-                self.connection.execute("DELETE FROM principals WHERE name = ?", (name,))
-        if len(self._accounts) > _MOST_ACCOUNTS:
-            self._accounts.clear()
+_UPDATE: Final = (
+    "UPDATE tasks SET version = ?, settled = ?, notes = ?, chunks = ?, ends = ?, head = ?, outcome = ? WHERE number = ?"
+)
 
 
 def _pieces(whole: bytes) -> Iterator[bytes]:

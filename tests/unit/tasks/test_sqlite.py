@@ -141,7 +141,13 @@ async def _seen(store: TaskStore) -> object:
     pages = [[(r.id, r.version, r.state) for _, r in await store.page(Principal(p), 0, 9)] for p in ("ada", "bob")]
     due = [await store.due(now, 9) for now in (100.5, 101.0, 105.0)]
     whole = [await store.get(TaskId(name)) for name in "abcd"]
-    return pages, [sorted(ids) for ids in due], whole, await store.next_due(), await store.unfinished(None, 9)
+    return (
+        pages,
+        [sorted(ids) for ids in due],
+        whole,
+        await store.next_due(),
+        [r for _, r in await store.unfinished(0, 9)],
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -187,6 +193,22 @@ def test_one_store_serves_one_run_after_the_other(store: SQLiteTaskStore) -> Non
     assert trio.run(store.get, TaskId("a")) == record("a")
 
 
+def test_a_run_that_ended_in_the_midst_holds_up_none_that_follows(store: SQLiteTaskStore) -> None:
+    """Whoever was waiting went down with it; what was asked may have been done or not."""
+
+    async def crash() -> None:
+        async def wait() -> None:
+            await store.create(record("lost"))
+
+        coroutine = wait()
+        coroutine.send(None)  # as a task that nobody will ever wake: it has asked, and its run ends
+        coroutine.close()
+
+    trio.run(crash)
+    trio.run(store.create, record("a"))
+    assert trio.run(store.get, TaskId("a")) == record("a")
+
+
 async def test_nothing_can_be_asked_of_a_closed_one(path: Path) -> None:
     store = SQLiteTaskStore(path)
     store.close()
@@ -217,23 +239,18 @@ async def test_closing_waits_for_what_was_asked(path: Path) -> None:
 
 
 class Held:
-    """The writer, standing still until it is let go; what it commits meanwhile is counted."""
+    """The writer, standing still in its next transaction until it is let go; what it commits is counted."""
 
     def __init__(self, store: SQLiteTaskStore) -> None:
         self.commits = 0
         self.begun, self._go = threading.Event(), threading.Event()
-        self._store = store
         store._writer.connection.set_trace_callback(self._trace)
 
     def _trace(self, statement: str) -> None:
-        self.commits += statement == "COMMIT"
-
-    async def hold(self) -> None:
-        def wait() -> None:
+        if statement.startswith("BEGIN"):
             self.begun.set()
             self._go.wait()
-
-        await self._store._writing.do(wait)
+        self.commits += statement == "COMMIT"
 
     def let_go(self) -> None:
         self._go.set()
@@ -242,14 +259,14 @@ class Held:
 async def test_many_at_once_share_one_commit(store: SQLiteTaskStore) -> None:
     held = Held(store)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(held.hold)
+        nursery.start_soon(store.create, record("first"))
         await trio.to_thread.run_sync(held.begun.wait)
         for number in range(256):
             nursery.start_soon(store.create, record(f"t{number}"))
         await trio.testing.wait_all_tasks_blocked()
         held.let_go()
     assert held.commits == 2, "one for who was first, one for all who came meanwhile"
-    assert len(await store.page(ADA, 0, 1000)) == 256
+    assert len(await store.page(ADA, 0, 1000)) == 257
 
 
 async def test_what_was_not_begun_can_be_cancelled_and_what_was_is_waited_for(store: SQLiteTaskStore) -> None:
@@ -259,7 +276,7 @@ async def test_what_was_not_begun_can_be_cancelled_and_what_was_is_waited_for(st
     async def hold() -> None:
         with trio.CancelScope() as begun_scope:
             scopes.append(begun_scope)
-            await held.hold()
+            await store.create(record("first"))
             ended.append("begun")
 
     scopes: list[trio.CancelScope] = []
@@ -289,7 +306,7 @@ async def test_what_cannot_be_kept_takes_nothing_else_with_it(store: SQLiteTaskS
 
     held = Held(store)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(held.hold)
+        nursery.start_soon(store.create, record("first"))
         await trio.to_thread.run_sync(held.begun.wait)
         nursery.start_soon(create, record("one"))
         nursery.start_soon(create, record("wrong", answers={"k": object()}))
@@ -299,7 +316,7 @@ async def test_what_cannot_be_kept_takes_nothing_else_with_it(store: SQLiteTaskS
         await trio.testing.wait_all_tasks_blocked()
         held.let_go()
     assert sorted(failed) == [("full", "LimitReached"), ("there", "LocalProtocolError"), ("wrong", "TypeError")]
-    assert {r.id for _, r in await store.page(ADA, 0, 9)} == {"there", "one", "two"}
+    assert {r.id for _, r in await store.page(ADA, 0, 9)} == {"first", "there", "one", "two"}
 
 
 async def test_a_full_disk_is_said_and_passes(path: Path, caplog: pytest.LogCaptureFixture) -> None:

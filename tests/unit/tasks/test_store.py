@@ -76,7 +76,7 @@ async def test_nothing_stays_of_what_was_removed():
     for number in range(995, 1000):
         await store.remove(TaskId(f"t{number}"))
     assert len(store) == 0
-    sizes = {name: len(value) for name, value in vars(store).items()}
+    sizes = {name: len(value) for name, value in vars(store).items() if name != "_last_position"}
     assert sizes.pop("_ends") <= 64
     assert set(sizes.values()) == {0}, sizes
     assert await store.next_due() is None

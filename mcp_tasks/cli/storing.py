@@ -1,0 +1,131 @@
+"""`mcp-tasks store`: look into a file that tasks are kept in, tidy it up, take its contents elsewhere.
+
+It words what is kept as the engine has it, not as either era does: a task returned, raised, or was stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .._unset import JSONObject, Principal, TaskId
+from ..clock import timestamp
+from ..tasks.inspecting import StoreFile, vacuum
+from ..tasks.kept import encode, keep_outcome
+from ..tasks.model import TaskRecord
+from .display import clean
+from .exits import Exit, Trouble
+from .serving import read_key
+
+__all__ = ["export", "inspect", "stats", "tidy_up"]
+
+
+def _open(file: Path, key: str | None) -> StoreFile:
+    return StoreFile(file, key=None if key is None else read_key(key))
+
+
+def inspect(file: Path, id: str | None, *, principal: str | None, unfinished: bool, key: str | None, json: bool) -> int:
+    """List tasks, or show one; returns the exit code."""
+    with _open(file, key) as store:
+        if id is not None:
+            record = store.get(TaskId(id))
+            if record is None:
+                raise Trouble(f"there is no task {id} in {file}", Exit.FAILED)
+            _show(_whole(record), json=json)
+            return Exit.OK
+        found = store.records(principal=None if principal is None else Principal(principal))
+        listed = (record for record in found if not (unfinished and record.settled))
+        if json:
+            for record in listed:
+                _line(_summary(record))
+            return Exit.OK
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for title in ("task", "state", "method", "principal", "created", "message"):
+            table.add_column(title, header_style="dim", no_wrap=title != "message")
+        for record in listed:
+            table.add_row(*(Text(clean(str(value))) for value in _summary(record).values()))
+        # Not narrower than its contents where nobody sees how wide it is.
+        Console(width=None if sys.stdout.isatty() else 200).print(table)
+    return Exit.OK
+
+
+def stats(file: Path, *, key: str | None, json: bool) -> int:
+    """Say what is in a file; returns the exit code."""
+    with _open(file, key) as store:
+        found = store.stats()
+    known: JSONObject = {
+        "tasks": found.tasks,
+        "unfinished": found.unfinished,
+        "waiting": found.waiting,
+        "principals": found.principals,
+        "oldest": _time(found.oldest),
+        "next_end": _time(found.next_end),
+        "file_bytes": found.file_bytes,
+        "free_bytes": found.free_bytes,
+    }
+    _show(known, json=json)
+    return Exit.OK
+
+
+def tidy_up(file: Path) -> int:
+    """Remove what has expired and give space back; returns the exit code."""
+    done = vacuum(file, now=time.time())
+    print(f"{done.removed} expired tasks removed; {done.before:,} bytes before, {done.after:,} now")
+    return Exit.OK
+
+
+def export(file: Path, *, key: str | None) -> int:
+    """Write every task as a line of JSON; returns the exit code."""
+    with _open(file, key) as store:
+        for record in store.records(whole=True):
+            _line(_whole(record))
+    return Exit.OK
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else timestamp(seconds)
+
+
+def _summary(record: TaskRecord) -> JSONObject:
+    return {
+        "id": record.id,
+        "state": record.state.value,
+        "method": record.method,
+        "principal": record.principal,
+        "created": timestamp(record.created_at),
+        "message": record.message or "",
+    }
+
+
+def _whole(record: TaskRecord) -> JSONObject:
+    return {
+        **_summary(record),
+        "updated": timestamp(record.updated_at),
+        "expires": _time(record.expires_at),
+        "poll_interval_ms": record.poll_interval_ms,
+        "version": record.version,
+        "runs": record.runs,
+        "questions": {key: {"method": asked.method, "params": asked.params} for key, asked in record.questions.items()},
+        "journal": dict(record.answers),
+        "outcome": None if record.outcome is None else keep_outcome(record.outcome),
+        "origin": record.origin,
+    }
+
+
+def _line(value: JSONObject) -> None:
+    sys.stdout.write(encode(value).decode() + "\n")
+
+
+def _show(known: JSONObject, *, json: bool) -> None:
+    if json:
+        _line(known)
+        return
+    width = max(map(len, known))
+    for name, value in known.items():
+        said = value if isinstance(value, str) else encode(value).decode()
+        print(f"{name:<{width}}  {clean(said)}")

@@ -1,0 +1,268 @@
+"""A server that is killed again and again, and clients that go on regardless, noting what they see.
+
+When it is killed is decided by what clients have done meanwhile, so nothing here depends on how fast anything is. A
+client that loses its server waits until there is one again, as a fact and not for a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+from attrs import define, field
+
+from mcp_tasks import (
+    Connection,
+    ConnectionClosed,
+    HttpClientLimits,
+    HttpError,
+    Peer,
+    RequestFailed,
+    SavedTask,
+    TaskCancelled,
+    open_http,
+)
+from mcp_tasks.wire.client_features import ElicitFormParams
+
+from ._history import TERMINAL, Answered, Asked, CancelAsked, Cancelled, Created, Fact, Gone, Seen
+
+ROOT = Path(__file__).parents[2]
+ADA = {"action": "accept", "content": {"name": "Ada"}}
+QUICK = HttpClientLimits(retry_seconds=0.01, resume_attempts=1)
+
+T = TypeVar("T")
+
+
+@define
+class World:
+    """One server at a time, and the history of all."""
+
+    folder: Path
+    chance: random.Random
+    history: list[Fact] = field(factory=list)
+    kills: int = 0
+    url: str = ""
+    _port: int = 0
+    _pid: int = 0
+    _up: trio.Event = field(factory=trio.Event)
+    _happened: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
+    ready: trio.Event = field(factory=trio.Event)
+    """Set when all clients are connected: the killing may begin."""
+    orders: int = 0
+    over: bool = False
+
+    @property
+    def steps_file(self) -> Path:
+        return self.folder / "steps"
+
+    def note(self, fact: Fact) -> None:
+        """Note a fact."""
+        self.history.append(fact)
+        self.happened()
+
+    def happened(self) -> None:
+        """Something was done, whatever it was."""
+        self._happened.unpark_all()
+
+    async def until_up(self) -> None:
+        """Wait for a server."""
+        await self._up.wait()
+
+    async def kill_and_start(
+        self, kills: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Start the server, and kill it and start it again so many times."""
+        command = [sys.executable, "-m", "tests.crashes._zygote"]
+        async with _process(command) as zygote:
+            try:
+                await self._kill_and_start(zygote, kills, task_status)
+            finally:
+                if self._pid:
+                    os.kill(self._pid, signal.SIGKILL)
+
+    async def _kill_and_start(self, zygote: trio.Process, kills: int, task_status: trio.TaskStatus[None]) -> None:
+        assert zygote.stdout is not None
+        lines = _Lines(zygote.stdout)
+        await self._start(zygote, lines)
+        task_status.started()
+        await self.ready.wait()
+        while self.kills < kills:
+            for _ in range(self.chance.choice((0, 0, 1, 2, 3, 5, 8, 13, 40))):
+                await self._happened.park()
+            self._up = trio.Event()
+            os.kill(self._pid, signal.SIGKILL)
+            self.kills += 1
+            await lines.until("dead")
+            if self.chance.random() < 0.2:  # and at once again, while it takes up what was left
+                await self._start(zygote, lines, waits=False)
+                os.kill(self._pid, signal.SIGKILL)
+                self.kills += 1
+                await lines.until("dead")
+            await self._start(zygote, lines)
+        self.over = True
+        self.happened()
+        await trio.sleep_forever()
+
+    async def _start(self, zygote: trio.Process, lines: _Lines, *, waits: bool = True) -> None:
+        order = {"port": self._port, "store": str(self.folder / "tasks.db"), "steps": str(self.steps_file)}
+        assert zygote.stdin is not None
+        await zygote.stdin.send_all(json.dumps(order).encode() + b"\n")
+        self._pid = int(await lines.until("pid"))
+        if waits:
+            self._port = int(await lines.until("listening"))
+            self.url = f"http://127.0.0.1:{self._port}/mcp"
+            self._up.set()
+
+
+class Client:
+    """Somebody who orders, answers, looks and cancels, in one of the two eras, and is not put off."""
+
+    def __init__(self, world: World, revision: str) -> None:
+        self.world = world
+        self._revision = revision
+        self._peer = Peer("client", "1.0")
+        self._peer.elicitation(self._answer)
+        self._connection: Connection
+        self._ids: list[Created] = []
+
+    async def _answer(self, ctx: Any, form: ElicitFormParams) -> dict[str, str]:
+        self.world.happened()
+        return {"name": "Ada"}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Order until it is over, then see that all has come to an end, and has stayed so."""
+        async with (
+            open_http(self.world.url, http_limits=QUICK) as transport,
+            self._peer.connect(transport, revision=self._revision) as self._connection,
+        ):
+            task_status.started()
+            chance = self.world.chance
+            while not self.world.over:
+                created = await self._tried(self._order)
+                if chance.random() < 0.1:
+                    await self._cancel(created)
+                if chance.random() < 0.8:
+                    await self._follow(created)
+            for created in self._ids:
+                await self._follow(created)
+            for created in self._ids:
+                await self._follow(created)  # what is over is there to be read, and is as it was
+
+    async def _tried(self, do: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            await self.world.until_up()
+            try:
+                return await do()
+            except (ConnectionClosed, HttpError):
+                await trio.lowlevel.checkpoint()
+
+    async def _order(self) -> Created:
+        world = self.world
+        world.orders += 1
+        order, tool = world.orders, world.chance.choice(["order", "order", "fragile"])
+        world.happened()
+        params = {"name": tool, "arguments": {"number": order}}
+        async with self._connection.start("tools/call", params, ttl=86_400) as task:
+            task.detach()
+            created = Created(task.id, tool, order)
+        self._ids.append(created)
+        world.note(created)
+        return created
+
+    async def _cancel(self, created: Created) -> None:
+        self.world.note(CancelAsked(created.id))
+        try:
+            await self._tried(lambda: self._connection.ask_to_cancel(created.id))
+        except RequestFailed as refused:
+            if "is already" not in str(refused):  # in a session, what is over cannot be cancelled
+                raise
+        else:
+            self.world.note(Cancelled(created.id))
+
+    async def _follow(self, created: Created) -> None:
+        try:
+            if self._revision == "2025-11-25":
+                await self._tried(lambda: self._wait(created.id))
+            else:
+                while not await self._tried(lambda: self._look(created.id)):
+                    pass
+        except RequestFailed as refused:
+            if "not found" not in str(refused):
+                raise
+            self.world.note(Gone(created.id))
+
+    async def _wait(self, id: str) -> None:
+        # In a session: by its result, on the way to which questions come.
+        saved = SavedTask(self._connection.peer_name, self._revision, id, "tools/call")  # type: ignore[arg-type]
+        async with self._connection.resume(saved) as task:
+            task.detach()
+            try:
+                outcome = str((await task.value()).text)
+            except RequestFailed as failure:
+                if "not found" in str(failure):
+                    raise
+                outcome = failure.message
+            except TaskCancelled as cancelled:
+                outcome = cancelled.message
+            status = (await task.status()).status
+        self.world.note(Seen(id, str(status), outcome))
+
+    async def _look(self, id: str) -> bool:
+        report = await self._connection.look_at(id)  # type: ignore[arg-type]
+        status, outcome = str(report.task.status), None
+        if isinstance(report.outcome, RequestFailed):
+            outcome = report.outcome.message
+        elif report.outcome is not None:
+            outcome = str(report.outcome["content"][0]["text"])
+        elif status in TERMINAL:
+            outcome = str(report.task.status_message)
+        self.world.note(Seen(id, status, outcome))
+        for key in report.questions:
+            self.world.note(Asked(id, key))
+            await self._connection.call(*self._connection.dialect.update_task(id, {key: ADA}))  # type: ignore[arg-type]
+            self.world.note(Answered(id, key))
+        return status in TERMINAL
+
+
+@asynccontextmanager
+async def _process(command: list[str]) -> AsyncIterator[trio.Process]:
+    process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            assert process.stdin is not None
+            await process.stdin.aclose()
+            process.kill()
+            await process.wait()
+
+
+class _Lines:
+    """What a process says, a line at a time."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+        self._stream = stream
+        self._rest = b""
+
+    async def until(self, word: str) -> str:
+        """The value of the next line that begins with a word."""
+        while True:
+            line, newline, rest = self._rest.partition(b"\n")
+            if not newline:
+                data = await self._stream.receive_some()
+                assert data, f"the server has ended before it said {word!r}"
+                self._rest += data
+                continue
+            self._rest = rest
+            kind, _, value = line.decode().partition(" ")
+            if kind == word:
+                return value
