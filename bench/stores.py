@@ -15,6 +15,7 @@ import os
 import resource
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -166,32 +167,36 @@ def show(values: list[float], digits: int = 0) -> str:
 
 
 def growing(most: int) -> list[str]:
-    """The table of what it costs as retained tasks grow; one file, filled up step by step."""
-    steps = [step for step in (1_000, 10_000, 100_000, 1_000_000) if step <= most]
+    """The table of what it costs as retained tasks grow; each kind of store in a process of its own."""
     lines = [
         "| retained | store | create | get of a finished one | page of 100 | reopened in | memory | file |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for kind in ("file", "memory"):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            before = resident()
-            memory = MemoryTaskStore() if kind == "memory" else None
-            ids: list[str] = []
-            for step in steps:
-                begin = time.perf_counter()
-                with opened(kind, folder) if memory is None else nothing(memory) as store:
-                    reopened = time.perf_counter() - begin
-                    trio.run(fill, store, ids, step)
-                    gc.collect()
-                    times = [trio.run(timed, store, ids) for _ in range(3)]
-                    size = sum(file.stat().st_size for file in folder.iterdir())
-                    cells = [f"{1e6 * statistics.median(one):,.0f} µs" for one in zip(*times, strict=True)]
-                    held = f"{(resident() - before) / 2**20:,.0f} MiB"
-                    of_file = f"{size / 2**20:,.0f} MiB" if memory is None else ""
-                    again = f"{1e3 * reopened:.0f} ms" if memory is None else ""
-                    lines.append(f"| {step:,} | {kind} | " + " | ".join([*cells, again, held, of_file]) + " |")
+        command = [sys.executable, __file__, "--grow", kind, "--retained", str(most)]
+        lines += subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     return lines
+
+
+def grow(kind: str, most: int) -> None:
+    """Fill one store, step by step, and print what it costs at each."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        memory = MemoryTaskStore() if kind == "memory" else None
+        ids: list[str] = []
+        for step in [step for step in (1_000, 10_000, 100_000, 1_000_000) if step <= most]:
+            begin = time.perf_counter()
+            with opened(kind, folder) if memory is None else nothing(memory) as store:
+                reopened = time.perf_counter() - begin
+                trio.run(fill, store, ids, step)
+                gc.collect()
+                times = [trio.run(timed, store, ids) for _ in range(3)]
+                size = sum(file.stat().st_size for file in folder.iterdir())
+                cells = [f"{1e6 * statistics.median(one):,.0f} µs" for one in zip(*times, strict=True)]
+                of_file = f"{size / 2**20:,.0f} MiB" if memory is None else ""
+                again = f"{1e3 * reopened:.0f} ms" if memory is None else ""
+                held = f"{resident() / 2**20:,.0f} MiB"
+                print(f"| {step:,} | {kind} | " + " | ".join([*cells, again, held, of_file]) + " |", flush=True)
 
 
 @contextmanager
@@ -245,7 +250,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--retained", type=int, default=1_000_000, help="how many tasks to grow to")
+    parser.add_argument("--grow", choices=("file", "memory"), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.grow:
+        grow(given.grow, given.retained)
+        return
     if given.quick:
         given.rounds, given.seconds, given.retained = 1, 0.2, 1_000
     table = compared(given.rounds, given.seconds)

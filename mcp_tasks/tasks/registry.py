@@ -81,7 +81,8 @@ class TaskRegistry:
         self.store = MemoryTaskStore() if store is None else store
         """Where the records are; not to be changed while there are any tasks."""
         self._clock = Clock() if clock is None else clock
-        self._limits = Limits() if limits is None else limits
+        self._limits = limits = Limits() if limits is None else limits
+        self._room = Room(running=limits.running_tasks, retained=limits.retained_tasks)
         self._mint_id = mint_id
         self._seal = CursorSeal() if seal is None else seal
         self._live: dict[TaskId, Live] = {}
@@ -120,7 +121,6 @@ class TaskRegistry:
         the store raises; there is no task then. Cancelled, there is none either.
         """
         now = await self._expire_due()
-        limits = self._limits
         record = TaskRecord(
             id=self._mint_id(),
             principal=principal,
@@ -128,11 +128,11 @@ class TaskRegistry:
             created_at=now,
             updated_at=now,
             ttl_ms=self._granted_ttl(call),
-            poll_interval_ms=limits.poll_interval_ms,
+            poll_interval_ms=self._limits.poll_interval_ms,
             answers=journal,
             origin=origin,
         )
-        await self.store.create(record, Room(running=limits.running_tasks, retained=limits.retained_tasks))
+        await self.store.create(record, self._room)
         self._live[record.id] = Live(self, record, on_change)
         self._lifetime_ends(record)
         logger.info("task %s created: %s for %s, ttl %s ms", record.id, call.method, principal, record.ttl_ms)
