@@ -30,6 +30,7 @@ from ..dialects.base import Side
 from ..errors import LocalProtocolError
 from ..limits import Limits
 from ..seal import StateSeal
+from ..tasks.recovery import recover
 from ..tasks.registry import TaskRegistry, mint_task_id
 from ..tasks.store import TaskStore
 from ..wire.capabilities import Implementation
@@ -143,13 +144,15 @@ class Peer(Offering):
         async with AsyncExitStack() as stack:
             nursery = await stack.enter_async_context(servants())
             home = Workers(nursery, shared=False)
-            if self.tasks.store.durable:
+            if self.tasks.store.durable and not self.tasks.store.shared:
                 try:
-                    await self.tasks.recover(partial(revive, self), home)
+                    await recover(self.tasks, partial(revive, self), home)
                 except BaseException:
                     self.links.clear()  # of tasks that were to be run again
                     raise
             nursery.start_soon(self.tasks.keep_time)
+            if self.tasks.store.shared:
+                nursery.start_soon(self.tasks.others.follow)
             self.home = home
             self._stack = stack.pop_all()
         return self

@@ -21,9 +21,31 @@ from .state import TaskInput
 if TYPE_CHECKING:
     from .registry import TaskRegistry
 
-__all__ = ["SETTLES", "Change", "Live", "Revived", "Work", "check_fresh", "closed", "nobody", "sayable"]
+__all__ = ["SETTLES", "Change", "Elsewhere", "Live", "Revived", "Work", "check_fresh", "closed", "nobody", "sayable"]
 
 Work: TypeAlias = Callable[[], Awaitable[JSONObject]]
+
+
+class Elsewhere:
+    """A task that somebody here waits for and whose work is in another process."""
+
+    __slots__ = ("_waiting", "changes", "users")
+
+    def __init__(self) -> None:
+        self.changes = 0
+        """Grows with each change that is heard of; look at it before you look at the record."""
+        self.users = 0
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    async def change(self, seen: int) -> None:
+        """Wait for a change after those that were `seen`."""
+        while self.changes == seen:
+            await self._waiting.park()
+
+    def changed(self) -> None:
+        """Wake all who wait."""
+        self.changes += 1
+        self._waiting.unpark_all()
 
 
 def nobody(record: TaskRecord) -> None:

@@ -18,7 +18,6 @@ import logging
 import math
 import os
 import secrets
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +41,7 @@ from ..errors import (
 from ..limits import Limits
 from .live import SETTLES, Change, Live, Revived, Work, check_fresh, closed, nobody, sayable
 from .model import EMPTY, Call, Outcome, Page, Question, Raised, Returned, Stopped, TaskRecord
+from .others import Others
 from .state import TaskInput, advance
 from .store import MemoryTaskStore, Room, TaskStore
 
@@ -52,7 +52,6 @@ logger = logging.getLogger("mcp_tasks.tasks")
 _COMMIT_TRIES = 100
 _COMMIT_SECONDS = 5.0  # how long a commit may hold up a cancellation
 _DUE_AT_ONCE = 100
-_TAKEN_UP_AT_ONCE = 256
 _RETRY_SECONDS = 1.0
 _MOST_RETRY_SECONDS = 60.0
 _NO_JSON = (TypeError, ValueError, RecursionError)
@@ -80,24 +79,28 @@ class TaskRegistry:
     ) -> None:
         self.store = MemoryTaskStore() if store is None else store
         """Where the records are; not to be changed while there are any tasks."""
-        self._clock = Clock() if clock is None else clock
-        self._limits = limits = Limits() if limits is None else limits
+        self.clock = Clock() if clock is None else clock
+        self.limits = limits = Limits() if limits is None else limits
         self._room = Room(running=limits.running_tasks, retained=limits.retained_tasks)
         self._mint_id = mint_id
         self._seal = CursorSeal() if seal is None else seal
-        self._live: dict[TaskId, Live] = {}
-        self._watchers: dict[TaskId, list[Callable[[TaskRecord], None]]] = {}
+        self.lives: dict[TaskId, Live] = {}
+        """The tasks whose work is in this process, for the modules beside this one."""
+        self.watched: dict[TaskId, list[Callable[[TaskRecord], None]]] = {}
+        """Who is told of the changes of a task."""
+        self.others = Others(self)
+        """What other processes do, where the store is shared."""
         self._next_end = math.inf  # no lifetime ends before this
         self._timers: set[trio.CancelScope] = set()
 
     @property
     def live(self) -> int:
         """How many tasks have work in this process."""
-        return len(self._live)
+        return len(self.lives)
 
     def is_live(self, id: TaskId) -> bool:
         """Whether a task's work is in this process and not over."""
-        return id in self._live
+        return id in self.lives
 
     def journal(self, id: TaskId) -> Mapping[str, JSON]:
         """What has been answered and noted in a task, by key. Raises `TaskAlreadySettled` once it is over."""
@@ -120,7 +123,7 @@ class TaskRegistry:
         `on_change` is called, synchronously, after each later change was committed. Raises `LimitReached`, or whatever
         the store raises; there is no task then. Cancelled, there is none either.
         """
-        now = await self._expire_due()
+        now = await self.expire_due()
         record = TaskRecord(
             id=self._mint_id(),
             principal=principal,
@@ -128,19 +131,19 @@ class TaskRegistry:
             created_at=now,
             updated_at=now,
             ttl_ms=self._granted_ttl(call),
-            poll_interval_ms=self._limits.poll_interval_ms,
+            poll_interval_ms=self.limits.poll_interval_ms,
             answers=journal,
             origin=origin,
         )
         await self.store.create(record, self._room)
-        self._live[record.id] = Live(self, record, on_change)
+        self.lives[record.id] = Live(self, record, on_change)
         self._lifetime_ends(record)
         logger.info("task %s created: %s for %s, ttl %s ms", record.id, call.method, principal, record.ttl_ms)
         return record
 
     def start(self, id: TaskId, work: Work, home: Workers) -> None:
         """Run the work of a created task. Its result or its error settles the task."""
-        live = self._live.get(id)
+        live = self.lives.get(id)
         if live is not None:
             live.work, live.home = work, home
             home.put(live)
@@ -148,7 +151,7 @@ class TaskRegistry:
     async def report(self, id: TaskId, message: str) -> None:
         """Set a task's status message. Raises `TaskAlreadySettled`."""
         message = sayable(message)
-        await self._advance(self._living(id), lambda record: (None, {"message": message}))
+        await self.advance(self._living(id), lambda record: (None, {"message": message}))
 
     async def ask(self, id: TaskId, key: str, question: Question) -> None:
         """Record that the work waits for the answer to a question. Raises `TaskAlreadySettled`.
@@ -167,7 +170,7 @@ class TaskRegistry:
             check_fresh(record, key)
             return TaskInput.ASK, {"questions": {**record.questions, key: question}}
 
-        await self._advance(live, change)
+        await self.advance(live, change)
         live.inherited.discard(key)
 
     async def answer(self, id: TaskId, answers: Mapping[str, JSON]) -> None:
@@ -179,7 +182,7 @@ class TaskRegistry:
         def change(record: TaskRecord) -> Change | None:
             return closed(record, {key: value for key, value in answers.items() if key in record.questions})
 
-        await self._advance(self._living(id), change)
+        await self.advance(await self._found(id), change)
 
     async def answered(self, id: TaskId, key: str) -> JSON:
         """Wait for the answer to a question, whoever brings it. Raises `TaskAlreadySettled`."""
@@ -190,7 +193,7 @@ class TaskRegistry:
     async def give_up(self, id: TaskId, key: str) -> None:
         """Record that a question will not be answered. Does nothing if it was, or if the task is over."""
 
-        live = self._live.get(id)
+        live = self.lives.get(id)
         if live is None:
             return
         if live.home is not None and self._goes_on(live.record):
@@ -207,7 +210,7 @@ class TaskRegistry:
             return closed(record, {}, [key]) if key in record.questions else None
 
         try:
-            await self._advance(live, change)
+            await self.advance(live, change)
         except TaskAlreadySettled:
             pass
 
@@ -218,10 +221,10 @@ class TaskRegistry:
         """
         edits: dict[str, Any] = {}
         if ttl_ms is not UNSET:
-            edits["ttl_ms"] = min(ttl_ms, self._limits.max_ttl_ms)
+            edits["ttl_ms"] = min(ttl_ms, self.limits.max_ttl_ms)
         if poll_interval_ms is not UNSET:
             edits["poll_interval_ms"] = poll_interval_ms
-        self._lifetime_ends(await self._advance(self._living(id), lambda record: (None, edits)))
+        self._lifetime_ends(await self.advance(self._living(id), lambda record: (None, edits)))
 
     async def note(self, id: TaskId, key: str, value: JSON) -> None:
         """Keep a value in the task's journal. Raises `TaskAlreadySettled`, `LocalProtocolError` for a used key."""
@@ -230,7 +233,7 @@ class TaskRegistry:
             check_fresh(record, key)
             return None, {"answers": {**record.answers, key: value}, "updated_at": record.updated_at}
 
-        await self._advance(self._living(id), change)
+        await self.advance(self._living(id), change)
 
     async def cancel(self, id: TaskId, principal: Principal, reason: str = "The task was cancelled") -> TaskRecord:
         """Stop a task: its record is settled first, then its work is cancelled (T25-115).
@@ -239,8 +242,8 @@ class TaskRegistry:
         `TaskAlreadySettled`.
         """
         record = await self.get(id, principal)
-        live = self._live.get(id) or Live(self, record, nobody)
-        record = await self._settle(live, Stopped(reason))
+        live = self.lives.get(id) or Live(self, record, nobody)
+        record = await self.settle(live, Stopped(reason))
         live.cancel()
         return record
 
@@ -248,26 +251,29 @@ class TaskRegistry:
 
     async def get(self, id: TaskId, principal: Principal) -> TaskRecord:
         """The record of a task. Raises `TaskNotFound`, for a foreign task too (T25-142, T25-143)."""
-        await self._expire_due()
-        live = self._live.get(id)
+        now = await self.expire_due()
+        live = self.lives.get(id)
         record = await self.store.get(id) if live is None else live.record
         if record is None or record.principal != principal:
             raise TaskNotFound(id)
+        if live is None and record.expires_at is not None and record.expires_at <= now:
+            raise TaskNotFound(id)  # whoever looks after lifetimes has not come to it yet
         return record
 
     @contextmanager
     def watching(self, ids: Collection[TaskId], observer: Callable[[TaskRecord], None]) -> Iterator[None]:
         """A block in which `observer` is called, synchronously, after each change of these tasks was committed."""
         for id in ids:
-            self._watchers.setdefault(id, []).append(observer)
+            self.watched.setdefault(id, []).append(observer)
         try:
             yield
         finally:
             for id in ids:
-                watchers = self._watchers[id]
+                watchers = self.watched[id]
                 watchers.remove(observer)
                 if not watchers:
-                    del self._watchers[id]
+                    del self.watched[id]
+                    self.others.told.pop(id, None)
 
     async def settled(self, id: TaskId, principal: Principal) -> TaskRecord:
         """Wait until a task is over, and return its record. Any number may wait, and may give up waiting.
@@ -276,8 +282,10 @@ class TaskRegistry:
         """
         record = await self.get(id, principal)
         while not record.settled:
-            live = self._live.get(id)
+            live = self.lives.get(id)
             if live is None:
+                if self.store.shared:
+                    return await self.others.settled(id, principal)
                 record = await self.get(id, principal)  # settled between the look and now
                 if record.settled:
                     return record
@@ -290,7 +298,7 @@ class TaskRegistry:
 
     async def list(self, principal: Principal, cursor: Cursor | None) -> Page:
         """The principal's tasks, oldest first, a page at a time. Raises `InvalidCursor`."""
-        await self._expire_due()
+        await self.expire_due()
         scope = f"tasks:{principal}"
         if cursor is None:
             after = 0
@@ -299,7 +307,7 @@ class TaskRegistry:
             if not position.isdecimal():
                 raise InvalidCursor
             after = int(position)
-        size = self._limits.page_size
+        size = self.limits.page_size
         found = await self.store.page(principal, after, size + 1)
         records = [record for _, record in found[:size]]
         if len(found) <= size:
@@ -311,72 +319,21 @@ class TaskRegistry:
         while found := await self.store.page(principal, 0, _DUE_AT_ONCE):
             await self._end([record.id for _, record in found], "The requestor has gone")
 
-    # --- after an interruption ------------------------------------------------------------------------------------
-
-    async def recover(self, revive: Callable[[TaskRecord], Revived | None], home: Workers) -> None:
-        """Take up what an earlier process has left unfinished: have it run again at `home`, or fail.
-
-        `revive` says what is to be done for a record; what it has nothing for, or raises for, has failed. To be called
-        before anything else. Raises whatever the store raises.
-        """
-        await self._look_ahead()
-        await self._expire_due()
-        after = 0
-        failed: Callable[[Exception], None] = (failures := deque[Exception]()).append
-        while found := await self.store.unfinished(after, _TAKEN_UP_AT_ONCE):
-            async with trio.open_nursery() as nursery:  # together, so that they share commits
-                for _, record in found:
-                    if record.id not in self._live:
-                        nursery.start_soon(self._take_up, record, revive, home, failed)
-            if failures:
-                raise failures[0]
-            after = found[-1][0]
-
-    async def _take_up(
-        self,
-        record: TaskRecord,
-        revive: Callable[[TaskRecord], Revived | None],
-        home: Workers,
-        failed: Callable[[Exception], None],
-    ) -> None:
-        revived, why = None, _NOT_AGAIN
-        if record.runs >= self._limits.task_runs:
-            why = f"The task was interrupted {record.runs} times, which is too often to run it once more"
-        else:
-            try:
-                revived = revive(record)
-            except Exception:
-                logger.exception("task %s cannot be run again", record.id)
-        live = self._live[record.id] = Live(self, record, nobody if revived is None else revived.on_change)
-        try:
-            if revived is None:
-                await self._settle(live, Raised(InternalError(why)))
-                return
-            live.inherited.update(record.questions)
-            await self._advance(live, lambda old: (None, {"runs": old.runs + 1, "updated_at": old.updated_at}))
-            self.start(record.id, revived.work, home)
-            logger.info("task %s is run again", record.id)
-        except TaskAlreadySettled:
-            pass  # its lifetime ended meanwhile
-        except Exception as failure:
-            self._drop(live)
-            failed(failure)
-
     # --- time -----------------------------------------------------------------------------------------------------
 
     async def keep_time(self) -> None:
         """End lifetimes when they are over; runs until it is cancelled. Several may run at once."""
         while True:
             try:
-                await self._expire_due()
-                await self._look_ahead()
+                await self.expire_due()
+                await self.look_ahead()
             except Exception:
                 logger.exception("lifetimes cannot be looked after; trying again in a moment")
                 await trio.sleep(_RETRY_SECONDS)
                 continue
             end = self._next_end
-            deadline = math.inf if end == math.inf else self._clock.deadline(end)
-            if self._clock.now() < end:
+            deadline = math.inf if end == math.inf else self.clock.deadline(end)
+            if self.clock.now() < end:
                 # What is left may be too little to be added to trio's time, and nobody may be busy with waiting.
                 deadline = max(deadline, math.nextafter(trio.current_time(), math.inf))
             with trio.CancelScope(deadline=deadline) as timer:
@@ -386,7 +343,8 @@ class TaskRegistry:
                 finally:
                     self._timers.discard(timer)
 
-    async def _look_ahead(self) -> None:
+    async def look_ahead(self) -> None:
+        """Find out when the next lifetime ends."""
         self._next_end = math.inf  # what is created while the store is being asked lowers it
         end = await self.store.next_due()
         if end is not None:
@@ -397,25 +355,26 @@ class TaskRegistry:
         if end is not None and end < self._next_end:
             self._next_end = end
             for timer in self._timers:
-                timer.deadline = self._clock.deadline(end)
+                timer.deadline = self.clock.deadline(end)
 
-    async def _expire_due(self) -> float:
-        now = self._clock.now()
+    async def expire_due(self) -> float:
+        """End the lifetimes that are over; returns the time."""
+        now = self.clock.now()
         if now < self._next_end:
             return now
         while ids := await self.store.due(now, _DUE_AT_ONCE):
             await self._end(ids, "The task's lifetime is over")
-        await self._look_ahead()
+        await self.look_ahead()
         return now
 
     async def _end(self, ids: Collection[TaskId], reason: str) -> None:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
             for id in ids:
-                live = self._live.get(id)
+                live = self.lives.get(id)
                 if live is not None:
                     live.expired = True
                     try:
-                        await self._settle(live, Stopped(reason))
+                        await self.settle(live, Stopped(reason))
                     except TaskAlreadySettled:
                         pass
                     finally:
@@ -427,7 +386,7 @@ class TaskRegistry:
 
     def _granted_ttl(self, call: Call) -> int:
         wished = UNSET if call.wish is None else call.wish.ttl_ms
-        return self._limits.default_ttl_ms if wished is UNSET else min(wished, self._limits.max_ttl_ms)
+        return self.limits.default_ttl_ms if wished is UNSET else min(wished, self.limits.max_ttl_ms)
 
     # --- changing tasks -------------------------------------------------------------------------------------------
 
@@ -442,7 +401,7 @@ class TaskRegistry:
             done = True
         finally:
             if not done and outcome is interrupted and self._goes_on(live.record):
-                self._drop(live)
+                self.drop(live)
                 live.changed()
                 logger.info("task %s is left to be run again", live.record.id)
             elif not done:
@@ -451,9 +410,9 @@ class TaskRegistry:
                         await self._settle_late(live, outcome)
                     except Exception:
                         logger.exception("task %s could not be settled", live.record.id)
-                if live.record.id in self._live:
+                if live.record.id in self.lives:
                     # The store has failed to the last. Whoever waits looks for themselves; nobody waits for ever.
-                    self._drop(live)
+                    self.drop(live)
                     live.changed()
 
     async def _keep(self, live: Live, outcome: Outcome) -> None:
@@ -476,7 +435,7 @@ class TaskRegistry:
 
     async def _settle_late(self, live: Live, outcome: Outcome) -> None:
         try:
-            await self._settle(live, outcome)
+            await self.settle(live, outcome)
         except TaskAlreadySettled as settled:
             # Cancelled or expired while it ran: what it came to in the end is thrown away (T25-116).
             logger.debug("task %s: late outcome dropped, %s", live.record.id, settled.state)
@@ -492,19 +451,21 @@ class TaskRegistry:
             logger.exception("task %s: unexpected exception, reference %s", live.record.id, reference)
             return Raised(InternalError(f"Internal error (reference {reference})"))
 
-    async def _settle(self, live: Live, outcome: Outcome) -> TaskRecord:
+    async def settle(self, live: Live, outcome: Outcome) -> TaskRecord:
+        """Commit how a task ended. Raises `TaskAlreadySettled`."""
         given = SETTLES[type(outcome)]
         edits: dict[str, Any] = {"outcome": outcome, "questions": EMPTY}
         if isinstance(outcome, Raised):
             edits["message"] = sayable(str(outcome.error.message))
         elif isinstance(outcome, Stopped):
             edits["message"] = outcome.reason
-        record = await self._advance(live, lambda record: (given, edits))
-        self._drop(live)
+        record = await self.advance(live, lambda record: (given, edits))
+        self.drop(live)
         logger.info("task %s %s", record.id, record.state.value)
         return record
 
-    async def _advance(self, live: Live, change: Callable[[TaskRecord], Change | None]) -> TaskRecord:
+    async def advance(self, live: Live, change: Callable[[TaskRecord], Change | None]) -> TaskRecord:
+        """Commit a change to a task, on whatever it is by then, and tell of it. Raises `TaskAlreadySettled`."""
         for _ in range(_COMMIT_TRIES):
             old = live.record
             if old.settled:
@@ -514,37 +475,65 @@ class TaskRegistry:
                 return old
             given, edits = changed
             state = old.state if given is None else advance(old.state, given)
-            new = old.changed(state, self._clock.now(), edits)
+            new = old.changed(state, self.clock.now(), edits)
             if await self.store.replace(new):
                 if new.version <= live.record.version:
                     return new  # somebody else has gone on from it already, and told so
                 live.record = new
                 live.changed()
-                for observer in (live.on_change, *self._watchers.get(new.id, ())):
-                    try:
-                        observer(new)
-                    except Exception:  # whoever only watches cannot undo what is committed
-                        logger.exception("task %s: an observer failed", new.id)
+                self.tell(new, live.on_change)
                 return new
             # Somebody else was quicker: look again at what the record is now.
             current = await self.store.get(old.id)
             if current is None:
                 # Its lifetime was over, and whoever saw that first has removed it.
-                self._drop(live)
+                self.drop(live)
                 live.expired = True
                 live.changed()
                 raise TaskAlreadySettled(old.id, "expired")
+            if current.runs != old.runs:
+                self.lose(live)
+                raise TaskAlreadySettled(old.id, "run by another process")
             live.record = current
         raise InternalError(f"Task {live.record.id} is changed by too many at once")
 
+    def tell(self, record: TaskRecord, *observers: Callable[[TaskRecord], None]) -> None:
+        """Tell observers of a change, and whoever watches the task."""
+        watchers = self.watched.get(record.id, ())
+        if watchers:
+            self.others.told[record.id] = record.version
+        for observer in (*observers, *watchers):
+            try:
+                observer(record)
+            except Exception:  # whoever only watches cannot undo what is committed
+                logger.exception("task %s: an observer failed", record.id)
+
+    def lose(self, live: Live) -> None:
+        """Another process has begun its work again: what is done here counts no more."""
+        logger.warning("task %s is run by another process now", live.record.id)
+        self.drop(live)
+        live.changed()
+        live.cancel()
+
+    async def _found(self, id: TaskId) -> Live:
+        # Wherever its work is.
+        live = self.lives.get(id)
+        if live is None:
+            record = await self.store.get(id)
+            if record is None:
+                raise TaskAlreadySettled(id, "over")
+            live = self.lives.get(id) or Live(self, record, nobody)
+        return live
+
     def _living(self, id: TaskId) -> Live:
-        live = self._live.get(id)
+        live = self.lives.get(id)
         if live is None:
             raise TaskAlreadySettled(id, "over")
         return live
 
-    def _drop(self, live: Live) -> None:
-        self._live.pop(live.record.id, None)
+    def drop(self, live: Live) -> None:
+        """Its work is not here any more."""
+        self.lives.pop(live.record.id, None)
 
 
 class _Withdrawal(Job):
@@ -561,6 +550,3 @@ class _Withdrawal(Job):
     async def do(self) -> None:
         await trio.lowlevel.checkpoint()
         await self._registry.withdraw(self._live, self._key)
-
-
-_NOT_AGAIN = "The task was interrupted: its receiver has ended under it, and it is not one that is run again"

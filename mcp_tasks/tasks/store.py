@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import trio
 from attrs import frozen
 from sortedcontainers import SortedDict
 
@@ -50,6 +51,8 @@ class TaskStore(ABC):
 
     durable: bool = False
     """Whether records outlive the process."""
+    shared: bool = False
+    """Whether other processes change the records too."""
     secret: bytes | None = None
     """32 random bytes that live as long as the store, to seal what clients bring back; None if there are none."""
 
@@ -95,6 +98,14 @@ class TaskStore(ABC):
     @abstractmethod
     async def next_due(self) -> float | None:
         """When the next lifetime ends, in seconds since the epoch; None if none will."""
+
+    async def follow(self, changed: Callable[[TaskId | None], None]) -> None:
+        """Call `changed` with each task that anybody has changed or removed, until cancelled.
+
+        With None, it may be any task: news have been missed, as before the first. Of a store that is not `shared`
+        there are none.
+        """
+        await trio.sleep_forever()
 
 
 class MemoryTaskStore(TaskStore):

@@ -334,7 +334,7 @@ async def test_a_task(server: Peer, client: Peer, eras: Eras, notes: Notes, auto
         params = {"name": "build", "arguments": {}}
         async with connection.start("tools/call", params, on_progress=said.append) as task:
             assert task.task is not None
-            assert task.id not in server.tasks._live  # it has an id of its own
+            assert task.id not in server.tasks.lives  # it has an id of its own
             updates = [update async for update in task.updates()]
             assert updates[-1].status is TaskStatus.COMPLETED
             assert "hammering" in [update.status_message for update in updates]
@@ -378,8 +378,8 @@ async def test_the_task_of_the_server_is_cancelled(
     ):
         await notes.begun.wait()
         await trio.sleep(5)
-        (theirs,) = server.tasks._live
-        owner = server.tasks._live[theirs].record.principal
+        (theirs,) = server.tasks.lives
+        owner = server.tasks.lives[theirs].record.principal
         await server.tasks.cancel(theirs, owner, "closing time")
         with pytest.raises(TaskCancelled) as cancelled:
             await task.value()
@@ -436,6 +436,6 @@ async def test_a_lifetime_is_handed_on(server: Peer, client: Peer, autojump_cloc
         connection.start("tools/call", {"name": "build"}, ttl=77) as task,
     ):
         await trio.testing.wait_all_tasks_blocked()
-        (live,) = server.tasks._live.values()
+        (live,) = server.tasks.lives.values()
         assert live.record.ttl_ms == 77_000
         await task.result()

@@ -1,0 +1,99 @@
+"""The one place that knows by which library a Valkey or Redis server is talked to: `valkey-glide`, which speaks trio.
+
+What it was chosen for, against coredis 6.9 on one machine: 32,000 scripts a second at 32 in flight (9,600), cancelled
+commands that disturb no other, connections that come back by themselves, and a clear error within a set time when the
+server is away or has stopped. What it says on standard error is turned off: whoever asks is told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import glide
+import trio
+
+from ..errors import StoreFailed, StoreUnusable
+
+__all__ = ["ANSWER_SECONDS", "Engine", "Script", "open_engine"]
+
+logger = logging.getLogger("mcp_tasks.tasks")
+
+Script: Any = glide.Script
+"""A script, by its text; the server is sent it once and then its digest."""
+
+_SCHEMES: Final = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
+ANSWER_SECONDS: Final = 5.0
+"""How long the server may take to answer; after that nobody knows whether it has done what it was asked."""
+_CONNECT_SECONDS: Final = 5.0
+
+
+class Engine:
+    """One connection, which many tasks share. Everything raises `StoreFailed` while the server is away."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def run(self, script: Any, keys: Sequence[str], args: Sequence[str | bytes]) -> Any:
+        """Run a script. Once it has been sent it is waited for, though its caller be cancelled."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        with trio.CancelScope(shield=True):
+            return await self._answer(self._client.invoke_script(script, keys=list(keys), args=list(args)))
+
+    async def do(self, *command: str | bytes) -> Any:
+        """Run a command that changes nothing; it may be cancelled at any time."""
+        return await self._answer(self._client.custom_command(list(command)))
+
+    async def _answer(self, asked: Any) -> Any:
+        try:
+            return await asked
+        except glide.GlideError as error:
+            # Of many who are told the same, the log needs to hear it once in a while; they say it themselves.
+            logger.warning("the engine has failed: %s: %s", type(error).__name__, error)
+            failed = StoreFailed()
+            failed.__cause__ = error
+            raise failed from error
+
+
+@asynccontextmanager
+async def open_engine(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> AsyncIterator[Engine]:
+    """Connect to ``redis://[user:password@]host[:port][/database]``, or ``valkey``; ``rediss`` and ``valkeys`` are TLS.
+
+    Raises `StoreUnusable` if that is no such URL, or nobody answers there.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES or not parts.hostname:
+        raise StoreUnusable(f"{_shown(url)!r} is no URL of a Valkey or Redis server")
+    try:
+        port, database = parts.port or 6379, int(parts.path.strip("/") or 0)
+    except ValueError:
+        raise StoreUnusable(f"{_shown(url)!r} is no URL of a Valkey or Redis server") from None
+    password = None if parts.password is None else unquote(parts.password)
+    configuration = glide.GlideClientConfiguration(
+        [glide.NodeAddress(parts.hostname, port)],
+        use_tls=_SCHEMES[parts.scheme],
+        credentials=None if password is None else glide.ServerCredentials(password, parts.username or None),
+        database_id=database or None,
+        request_timeout=round(answer_seconds * 1000),
+        client_name="mcp-tasks",
+        advanced_config=glide.AdvancedGlideClientConfiguration(connection_timeout=round(_CONNECT_SECONDS * 1000)),
+    )
+    glide.Logger.set_logger_config(glide.LogLevel.OFF)
+    try:
+        client = await glide.GlideClient.create(configuration)
+    except glide.GlideError as error:
+        raise StoreUnusable(f"{_shown(url)} does not answer: {' '.join(str(error).split())}") from None
+    try:
+        yield Engine(client)
+    finally:
+        with trio.CancelScope(shield=True):
+            await client.close()
+
+
+def _shown(url: str) -> str:
+    # A URL may hold a password, and an error may be shown to anybody.
+    before, at, after = url.rpartition("@")
+    return f"{before.partition('://')[0]}://...@{after}" if at else url

@@ -1,0 +1,80 @@
+"""After an interruption: what an earlier process has left unfinished is run again, or has failed.
+
+It is done before the first request is answered, and many at a time, so that they share commits. Work that is begun
+again is counted in the record before it runs; one that is interrupted every time may be what ends its process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._workers import Workers
+from ..errors import InternalError, TaskAlreadySettled
+from .live import Live, Revived, nobody
+from .model import Raised, TaskRecord
+
+if TYPE_CHECKING:
+    from .registry import TaskRegistry
+
+__all__ = ["recover"]
+
+logger = logging.getLogger("mcp_tasks.tasks")
+
+_TAKEN_UP_AT_ONCE = 256
+_NOT_AGAIN = "The task was interrupted: its receiver has ended under it, and it is not one that is run again"
+
+
+async def recover(registry: TaskRegistry, revive: Callable[[TaskRecord], Revived | None], home: Workers) -> None:
+    """Take up what an earlier process has left unfinished: have it run again at `home`, or fail.
+
+    `revive` says what is to be done for a record; what it has nothing for, or raises for, has failed. To be called
+    before anything else. Raises whatever the store raises.
+    """
+    await registry.look_ahead()
+    await registry.expire_due()
+    after = 0
+    failed: Callable[[Exception], None] = (failures := deque[Exception]()).append
+    while found := await registry.store.unfinished(after, _TAKEN_UP_AT_ONCE):
+        async with trio.open_nursery() as nursery:  # together, so that they share commits
+            for _, record in found:
+                if record.id not in registry.lives:
+                    nursery.start_soon(_take_up, registry, record, revive, home, failed)
+        if failures:
+            raise failures[0]
+        after = found[-1][0]
+
+
+async def _take_up(
+    registry: TaskRegistry,
+    record: TaskRecord,
+    revive: Callable[[TaskRecord], Revived | None],
+    home: Workers,
+    failed: Callable[[Exception], None],
+) -> None:
+    revived, why = None, _NOT_AGAIN
+    if record.runs >= registry.limits.task_runs:
+        why = f"The task was interrupted {record.runs} times, which is too often to run it once more"
+    else:
+        try:
+            revived = revive(record)
+        except Exception:
+            logger.exception("task %s cannot be run again", record.id)
+    live = registry.lives[record.id] = Live(registry, record, nobody if revived is None else revived.on_change)
+    try:
+        if revived is None:
+            await registry.settle(live, Raised(InternalError(why)))
+            return
+        live.inherited.update(record.questions)
+        await registry.advance(live, lambda old: (None, {"runs": old.runs + 1, "updated_at": old.updated_at}))
+        registry.start(record.id, revived.work, home)
+        logger.info("task %s is run again", record.id)
+    except TaskAlreadySettled:
+        pass  # its lifetime ended meanwhile
+    except Exception as failure:
+        registry.drop(live)
+        failed(failure)

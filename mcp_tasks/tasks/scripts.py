@@ -1,0 +1,148 @@
+"""What happens inside the Valkey or Redis server: each change of a task as one script, which is atomic there.
+
+All keys of a store begin with its prefix in braces, so that a cluster keeps them in one place:
+
+====================  ========  ====================================================================================
+``{p}:task:ID``       hash      version, settled, principal, head, outcome, origin
+``{p}:notes:ID``      list      the journal, a note at a time
+``{p}:result:ID``     string    an outcome that is too large for lists
+``{p}:of:NAME``       zset      a principal's tasks by position
+``{p}:running:NAME``  set       those of them that are not settled
+``{p}:unfinished``    zset      everybody's tasks that are not settled, by position
+``{p}:ends``          zset      when lifetimes end, in microseconds since the epoch; a member is an id and its owner
+``{p}:last``          string    the latest position
+``{p}:changes``       stream    which task has changed, to which version
+====================  ========  ====================================================================================
+
+The server's own expiry stands behind the lifetime, which others end: should nobody be there to do so, what was said
+goes a minute later all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["CREATE", "GET", "PAGE", "REMOVE", "REPLACE", "SECRET", "UNFINISHED"]
+
+_MOST_CHANGES: Final = 100_000  # how many are kept for whoever was away for a moment
+_AFTER_MS: Final = 60_000
+
+# KEYS: task, notes, result, of, running, unfinished, ends, changes, last
+_COMMON: Final = f"""
+local function lives(left_ms)
+  for i = 1, 3 do
+    if left_ms == '' then redis.call('PERSIST', KEYS[i]) else redis.call('PEXPIRE', KEYS[i], left_ms + {_AFTER_MS}) end
+  end
+end
+local function member(id, principal)
+  return string.len(id) .. ':' .. id .. principal
+end
+local function changed(id, version)
+  redis.call('XADD', KEYS[8], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', version)
+end
+"""
+
+CREATE: Final = (
+    _COMMON
+    + """
+local id, principal, created_us, ends_us, left_ms, version, settled = unpack(ARGV, 1, 7)
+local head, origin, outcome, large, most_running, most_retained = unpack(ARGV, 8, 13)
+if most_running ~= '' then
+  local running, retained = redis.call('SCARD', KEYS[5]), redis.call('ZCARD', KEYS[4])
+  if running >= tonumber(most_running) or retained >= tonumber(most_retained) then
+    return {'full', running, retained}
+  end
+end
+if redis.call('EXISTS', KEYS[1]) == 1 then return {'exists'} end
+local position = math.max(tonumber(created_us), tonumber(redis.call('GET', KEYS[9]) or 0) + 1)
+position = string.format('%.0f', position)
+redis.call('SET', KEYS[9], position)
+redis.call('HSET', KEYS[1], 'version', version, 'settled', settled, 'principal', principal, 'head', head)
+if origin ~= '' then redis.call('HSET', KEYS[1], 'origin', origin) end
+if outcome ~= '' then redis.call('HSET', KEYS[1], 'outcome', outcome) end
+if large ~= '' then redis.call('SET', KEYS[3], large) end
+for i = 14, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+redis.call('ZADD', KEYS[4], position, id)
+if settled == '0' then
+  redis.call('SADD', KEYS[5], id)
+  redis.call('ZADD', KEYS[6], position, id)
+end
+if ends_us ~= '' then redis.call('ZADD', KEYS[7], ends_us, member(id, principal)) end
+lives(left_ms)
+return {'done'}
+"""
+)
+
+REPLACE: Final = (
+    _COMMON
+    + """
+local id, principal, ends_us, left_ms, version, settled = unpack(ARGV, 1, 6)
+local head, outcome, large, known = unpack(ARGV, 7, 10)
+local old = redis.call('HMGET', KEYS[1], 'version', 'settled')
+if not old[1] or tonumber(old[1]) ~= tonumber(version) - 1 then return {'stale'} end
+local count = redis.call('LLEN', KEYS[2])
+if count ~= tonumber(known) then return {'notes', count} end
+redis.call('HSET', KEYS[1], 'version', version, 'settled', settled, 'head', head)
+if outcome ~= '' then redis.call('HSET', KEYS[1], 'outcome', outcome) end
+if large ~= '' then redis.call('SET', KEYS[3], large) end
+for i = 11, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+if settled == '1' and old[2] == '0' then
+  redis.call('SREM', KEYS[5], id)
+  redis.call('ZREM', KEYS[6], id)
+end
+local name = member(id, principal)
+if ends_us == '' then redis.call('ZREM', KEYS[7], name) else redis.call('ZADD', KEYS[7], ends_us, name) end
+lives(left_ms)
+changed(id, version)
+return {'done'}
+"""
+)
+
+# KEYS: unfinished, ends, changes. ARGV: the prefix, then id and owner of each.
+REMOVE: Final = f"""
+local prefix = ARGV[1]
+for i = 2, #ARGV, 2 do
+  local id, principal = ARGV[i], ARGV[i + 1]
+  if principal == '' then principal = redis.call('HGET', prefix .. 'task:' .. id, 'principal') end
+  if principal then
+    redis.call('DEL', prefix .. 'task:' .. id, prefix .. 'notes:' .. id, prefix .. 'result:' .. id)
+    redis.call('ZREM', prefix .. 'of:' .. principal, id)
+    redis.call('SREM', prefix .. 'running:' .. principal, id)
+    redis.call('ZREM', KEYS[1], id)
+    redis.call('ZREM', KEYS[2], string.len(id) .. ':' .. id .. principal)
+    redis.call('XADD', KEYS[3], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', '-1')
+  end
+end
+"""
+
+# KEYS: task, notes, result
+GET: Final = """
+local found = redis.call('HMGET', KEYS[1], 'version', 'head', 'outcome', 'origin')
+if not found[1] then return false end
+return {found[1], found[2], found[3], found[4], redis.call('GET', KEYS[3]), redis.call('LRANGE', KEYS[2], 0, -1)}
+"""
+
+# KEYS: the sorted set. ARGV: the prefix, after which position, how many
+PAGE: Final = """
+local found = {}
+local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+for i = 1, #ids, 2 do
+  local row = redis.call('HMGET', ARGV[1] .. 'task:' .. ids[i], 'version', 'head', 'outcome')
+  found[#found + 1] = {ids[i], string.format('%.0f', tonumber(ids[i + 1])), row[1], row[2], row[3]}
+end
+return found
+"""
+
+# KEYS: unfinished. ARGV: the prefix, after which position, how many
+UNFINISHED: Final = """
+local found = {}
+local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+for i = 1, #ids, 2 do found[#found + 1] = {ids[i], string.format('%.0f', tonumber(ids[i + 1]))} end
+return found
+"""
+
+# KEYS: the secret. ARGV: one to keep if there is none
+SECRET: Final = """
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return redis.call('GET', KEYS[1])
+"""

@@ -1,0 +1,300 @@
+"""A task store that many processes share: Valkey or Redis, in which each change is a script.
+
+Nothing here decides anything that another process could decide differently at the same time: versions are compared,
+room is counted, and positions are given out where the records are. What a record is made of is in
+`mcp_tasks.tasks.kept`, the scripts and the keys in `mcp_tasks.tasks.scripts`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+import trio
+
+from .._unset import JSON, Principal, TaskId
+from ..errors import LocalProtocolError, StoreFailed, StoreUnusable
+from . import scripts
+from .boxes import Box, box_for
+from .engine import ANSWER_SECONDS, Engine, Script, open_engine
+from .kept import brief, decode, encode, keep_head, keep_outcome, lift_head, lift_outcome
+from .model import EMPTY, Outcome, TaskRecord
+from .store import Room, TaskStore
+
+__all__ = ["ValkeyTaskStore", "open_valkey"]
+
+logger = logging.getLogger("mcp_tasks.tasks")
+
+_OF_A_TASK: Final = ("task:", "notes:", "result:")
+_SHARED: Final = ("unfinished", "ends", "changes", "last")
+_SECRET_BYTES: Final = 32
+_NEWS_MS: Final = "2000"  # how long the engine is asked to wait for news
+_AGAIN_SECONDS: Final = 0.5  # until it is asked again when it has failed
+_INLINE_BYTES: Final = 8 * 1024  # an outcome up to this is kept in its record
+
+
+@asynccontextmanager
+async def open_valkey(
+    url: str, *, prefix: str = "mcp-tasks", key: bytes | None = None, answer_seconds: float = ANSWER_SECONDS
+) -> AsyncIterator[ValkeyTaskStore]:
+    """Open the store in a Valkey or Redis server: ``async with open_valkey("redis://localhost") as store``.
+
+    Stores of different `prefix` know nothing of each other. With `key`, 32 random bytes that all who share it have,
+    everything but ids, times and sizes is encrypted. A server that does not answer in `answer_seconds` has failed.
+    Raises `StoreUnusable`.
+    """
+    # Whoever waits for news holds up whatever else goes by the same connection.
+    async with open_engine(url, answer_seconds=answer_seconds) as engine, open_engine(url) as news:
+        store = ValkeyTaskStore(engine, news, prefix=prefix, key=key)
+        await store.open()
+        yield store
+
+
+class ValkeyTaskStore(TaskStore):
+    """Keeps records in a server that others share; from `open_valkey`.
+
+    Every method is a checkpoint. A change that was sent is waited for, until the engine's time is up; if it does not
+    answer by then, nobody knows what it has done, and `StoreFailed` is raised.
+    """
+
+    durable = True
+    shared = True
+
+    def __init__(self, engine: Engine, news: Engine, *, prefix: str, key: bytes | None) -> None:
+        self._engine = engine
+        self._news = news
+        self._prefix = f"{{{prefix}}}:"
+        self._box: Box = box_for(key)
+        self._owners: dict[TaskId, str] = {}
+        self._create, self._replace, self._remove = (
+            Script(script) for script in (scripts.CREATE, scripts.REPLACE, scripts.REMOVE)
+        )
+        self._get, self._page, self._unfinished, self._secret = (
+            Script(script) for script in (scripts.GET, scripts.PAGE, scripts.UNFINISHED, scripts.SECRET)
+        )
+
+    async def open(self) -> None:
+        """Get what all who share the store have in common. Raises `StoreUnusable` if the key is another one."""
+        made = self._box.put("", "secret", secrets.token_bytes(_SECRET_BYTES))
+        kept = await self._engine.run(self._secret, [self._prefix + "secret"], [made])
+        if not self._box.sealed and len(kept) != _SECRET_BYTES:
+            raise StoreUnusable(f"the store {self._prefix!r} is encrypted: its key is needed")
+        try:
+            self.secret = self._box.take("", "secret", kept)
+        except ValueError:
+            raise StoreUnusable(f"the store {self._prefix!r} is encrypted with another key, or not at all") from None
+
+    # --- changing -------------------------------------------------------------------------------------------------
+
+    async def create(self, record: TaskRecord, room: Room | None = None) -> None:
+        id = record.id
+        outcome, large = self._ended(record)
+        answer = await self._engine.run(
+            self._create,
+            self._keys(record),
+            [
+                id,
+                self._box.name(record.principal),
+                str(_microseconds(record.created_at)),
+                *_ends(record),
+                str(record.version),
+                str(int(record.settled)),
+                self._head(record),
+                b"" if record.origin is None else self._box.put(id, "origin", encode(record.origin)),
+                outcome,
+                large,
+                "" if room is None else str(room.running),
+                "" if room is None else str(room.retained),
+                *self._notes(record, 0),
+            ],
+        )
+        if answer[0] == b"exists":
+            raise LocalProtocolError(f"there is a task {id} already")
+        if answer[0] == b"full":
+            assert room is not None
+            room.check(answer[1], answer[2])
+
+    async def replace(self, new: TaskRecord) -> bool:
+        outcome, large = self._ended(new)
+        head, known = self._head(new), len(new.answers)
+        while True:
+            # The journal only grows, at its end; most changes add nothing to it.
+            answer = await self._engine.run(
+                self._replace,
+                self._keys(new),
+                [
+                    new.id,
+                    self._box.name(new.principal),
+                    *_ends(new),
+                    str(new.version),
+                    str(int(new.settled)),
+                    head,
+                    outcome,
+                    large,
+                    str(known),
+                    *self._notes(new, known),
+                ],
+            )
+            if answer[0] != b"notes":
+                return bool(answer[0] == b"done")
+            known = answer[1]
+
+    async def remove(self, *ids: TaskId) -> None:
+        if ids:
+            # Of what the engine has forgotten by itself, whose it was is only known from when it was due.
+            args = [word for id in ids for word in (id, self._owners.pop(id, ""))]
+            await self._engine.run(self._remove, self._of_all("unfinished", "ends", "changes"), [self._prefix, *args])
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def get(self, id: TaskId) -> TaskRecord | None:
+        row = await self._row(id)
+        if row is None:
+            return None
+        for record in self._readable(id, partial(self._whole, id, *row)):
+            return record
+        raise StoreFailed(f"Task {id} cannot be read")
+
+    async def _row(self, id: TaskId) -> Any:
+        return await self._engine.run(self._get, [self._prefix + kind + id for kind in _OF_A_TASK], [])
+
+    async def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
+        of = self._prefix + "of:" + self._box.name(principal)
+        found = await self._engine.run(self._page, [of], [self._prefix, str(after), str(limit)])
+        rows = ((TaskId(id.decode()), position, row) for id, position, *row in found if row[0] is not None)
+        return [
+            (int(position), record)
+            for id, position, row in rows
+            for record in self._readable(id, partial(self._listed, id, *row))
+        ]
+
+    async def unfinished(self, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
+        found = await self._engine.run(
+            self._unfinished, self._of_all("unfinished"), [self._prefix, str(after), str(limit)]
+        )
+        records: list[tuple[int, TaskRecord]] = []
+        for name, position in found:
+            id = TaskId(name.decode())
+            row = await self._row(id)
+            if row is not None:
+                records += ((int(position), record) for record in self._readable(id, partial(self._whole, id, *row)))
+        return records
+
+    async def due(self, now: float, limit: int) -> Sequence[TaskId]:
+        found = await self._engine.do(
+            "ZRANGEBYSCORE", self._prefix + "ends", "-inf", str(_microseconds(now)), "LIMIT", "0", str(limit)
+        )
+        owned = [_owned(member) for member in found]
+        self._owners = dict(owned)
+        return list(self._owners)
+
+    async def next_due(self) -> float | None:
+        found = await self._engine.do("ZRANGE", self._prefix + "ends", "0", "0", "WITHSCORES")
+        for _, ends in found.items() if isinstance(found, Mapping) else found:
+            return float(ends) / 1_000_000
+        return None
+
+    async def follow(self, changed: Callable[[TaskId | None], None]) -> None:
+        stream = self._prefix + "changes"
+        last: bytes | None = None
+        while True:
+            try:
+                if last is None:
+                    latest = await self._news.do("XREVRANGE", stream, "+", "-", "COUNT", "1")
+                    last = next(iter(latest), b"0") if latest else b"0"
+                    changed(None)  # from here on nothing is missed
+                found = await self._news.do("XREAD", "BLOCK", _NEWS_MS, "COUNT", "1000", "STREAMS", stream, last)
+            except StoreFailed:
+                last = None
+                await trio.sleep(_AGAIN_SECONDS)
+                continue
+            for at, entry in (found or {}).get(stream.encode(), {}).items():
+                last = at
+                changed(TaskId(dict(entry)[b"id"].decode()))
+
+    # --- parts ----------------------------------------------------------------------------------------------------
+
+    def _keys(self, record: TaskRecord) -> list[str]:
+        prefix, name = self._prefix, self._box.name(record.principal)
+        own = [prefix + kind + record.id for kind in _OF_A_TASK]
+        return [*own, f"{prefix}of:{name}", f"{prefix}running:{name}", *self._of_all(*_SHARED)]
+
+    def _of_all(self, *kinds: str) -> list[str]:
+        return [self._prefix + kind for kind in kinds]
+
+    def _head(self, record: TaskRecord) -> bytes:
+        return self._box.put(record.id, "head", encode(keep_head(record)))
+
+    def _notes(self, record: TaskRecord, known: int) -> list[bytes]:
+        added = enumerate(islice(record.answers.items(), known, None), known)
+        return [self._box.put(record.id, f"note {at}", encode([key, value])) for at, (key, value) in added]
+
+    def _ended(self, record: TaskRecord) -> tuple[bytes, bytes]:
+        # An outcome as far as lists need it, and the whole of it where that is more.
+        if record.outcome is None:
+            return b"", b""
+        whole = encode(keep_outcome(record.outcome))
+        if len(whole) <= _INLINE_BYTES:
+            return self._box.put(record.id, "outcome", whole), b""
+        small = encode(keep_outcome(brief(record.outcome)))
+        return self._box.put(record.id, "outcome", small), self._box.put(record.id, "result", whole)
+
+    def _whole(
+        self,
+        id: TaskId,
+        version: bytes,
+        head: bytes,
+        outcome: bytes | None,
+        origin: bytes | None,
+        large: bytes | None,
+        notes: Sequence[bytes],
+    ) -> TaskRecord:
+        answers: Mapping[str, JSON] = EMPTY
+        if notes:
+            answers = dict(self._open(id, f"note {at}", note) for at, note in enumerate(notes))
+        ended: Outcome | None = None
+        if large is not None:
+            ended = lift_outcome(self._open(id, "result", large))
+        elif outcome is not None:
+            ended = lift_outcome(self._open(id, "outcome", outcome))
+        kept = self._open(id, "head", head)
+        begun = None if origin is None else self._open(id, "origin", origin)
+        return lift_head(id, int(version), kept, outcome=ended, answers=answers, origin=begun)
+
+    def _readable(self, id: TaskId, read: Callable[[], TaskRecord]) -> Iterator[TaskRecord]:
+        # One that is broken hides none of the others, and goes when its time is over.
+        try:
+            yield read()
+        except Exception:
+            logger.exception("task %s cannot be read", id)
+
+    def _listed(self, id: TaskId, version: bytes, head: bytes, outcome: bytes | None) -> TaskRecord:
+        ended = None if outcome is None else lift_outcome(self._open(id, "outcome", outcome))
+        kept = self._open(id, "head", head)
+        return lift_head(id, int(version), kept, outcome=ended, answers=EMPTY, origin=None)
+
+    def _open(self, id: TaskId, part: str, kept: bytes) -> Any:
+        return decode(self._box.take(id, part, kept))
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+def _ends(record: TaskRecord) -> tuple[str, str]:
+    # When its time is over, and how many milliseconds are left; by our clock, not by the engine's.
+    end = record.expires_at
+    if end is None:
+        return "", ""
+    return str(_microseconds(end)), str(max(0, round((end - record.updated_at) * 1000)))
+
+
+def _owned(member: bytes) -> tuple[TaskId, str]:
+    length, _, rest = member.partition(b":")
+    end = int(length)
+    return TaskId(rest[:end].decode()), rest[end:].decode()

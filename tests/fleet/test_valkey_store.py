@@ -1,0 +1,200 @@
+"""The store that many processes share keeps the contract, on a real server; what it refuses, and when that is away."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import trio
+from attrs import evolve
+
+from mcp_tasks import Principal, Returned, StoreFailed, StoreUnusable, TaskId, TaskRecord, TaskState
+from mcp_tasks.testing import check_task_store
+
+pytest.importorskip("glide", reason="the extra valkey is not installed")
+
+from mcp_tasks.tasks.engine import open_engine
+from mcp_tasks.tasks.valkey import ValkeyTaskStore, open_valkey
+
+from .conftest import Redis
+
+KEY = bytes(range(32))
+ADA = Principal("ada")
+
+
+def record(name: str, **fields: Any) -> TaskRecord:
+    given = {"principal": ADA, "ttl_ms": 60_000, **fields}
+    return TaskRecord(
+        id=TaskId(name), method="tools/call", created_at=1.0, updated_at=1.0, poll_interval_ms=None, **given
+    )
+
+
+def returned(old: TaskRecord, result: dict[str, Any]) -> TaskRecord:
+    return evolve(old, state=TaskState.RETURNED, outcome=Returned(result), version=old.version + 1)
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "sealed"])
+async def test_it_keeps_the_contract(redis: Redis, fresh_prefix: Callable[[], str], key: bytes | None) -> None:
+    async with AsyncExitStack() as stack:
+
+        async def make() -> ValkeyTaskStore:
+            return await stack.enter_async_context(open_valkey(redis.url, prefix=fresh_prefix(), key=key))
+
+        await check_task_store(make)
+
+
+async def test_two_who_share_it_see_the_same(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
+    prefix = fresh_prefix()
+    async with open_valkey(redis.url, prefix=prefix) as one, open_valkey(redis.url, prefix=prefix) as other:
+        assert one.secret == other.secret
+        await one.create(record("a", answers={"k": 1}))
+        seen = await other.get(TaskId("a"))
+        assert seen == record("a", answers={"k": 1})
+        changed = evolve(seen, answers={**seen.answers, "l": 2}, version=1)
+        assert await other.replace(changed)
+        assert not await one.replace(evolve(seen, message="late", version=1)), "of two, one has won"
+        assert await one.get(TaskId("a")) == changed
+
+
+async def test_stores_of_other_names_know_nothing_of_each_other(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
+    async with (
+        open_valkey(redis.url, prefix=fresh_prefix()) as one,
+        open_valkey(redis.url, prefix=fresh_prefix()) as other,
+    ):
+        await one.create(record("a"))
+        assert await other.get(TaskId("a")) is None
+        assert one.secret != other.secret
+
+
+async def test_news_of_all_changes_reach_all(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
+    prefix = fresh_prefix()
+    async with open_valkey(redis.url, prefix=prefix) as one, open_valkey(redis.url, prefix=prefix) as other:
+        send, receive = trio.open_memory_channel[Any](100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.follow, send.send_nowait)
+            assert await receive.receive() is None, "whoever begins has missed what was before"
+            await one.create(record("a"))
+            assert await one.replace(returned(record("a"), {}))
+            assert await receive.receive() == "a"
+            await one.remove(TaskId("a"))
+            assert await receive.receive() == "a"
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_nobody_removes_goes_by_itself(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
+    """What was said does not stay in the server because all who share it have gone; a minute later it is forgotten."""
+    prefix = fresh_prefix()
+    async with open_valkey(redis.url, prefix=prefix) as store, open_engine(redis.url) as engine:
+        new = record("a", answers={"k": 1})
+        await store.create(new)
+        assert await store.replace(returned(new, {"text": "x" * 100_000}))
+        for kind in ("task", "notes", "result"):
+            left = await engine.do("PTTL", f"{{{prefix}}}:{kind}:a")
+            assert 60_000 < left <= 120_000, kind
+        await store.create(record("b", ttl_ms=None))
+        assert await engine.do("PTTL", f"{{{prefix}}}:task:b") == -1
+        await engine.do("DEL", f"{{{prefix}}}:task:a")  # as if it had
+        assert await store.page(ADA, 0, 9) == [((await store.page(ADA, 0, 9))[0][0], record("b", ttl_ms=None))]
+        assert await store.due(1000.0, 9) == ["a"]
+        await store.remove(TaskId("a"))
+        assert await store.due(1000.0, 9) == [], "what it has left behind is cleared away"
+        assert await store.next_due() is None
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost", "redis://", "redis://localhost:x", "redis://localhost/one", "localhost:6379", ""]
+)
+async def test_what_is_no_url_of_a_server(url: str) -> None:
+    with pytest.raises(StoreUnusable, match="is no URL of a Valkey or Redis server"):
+        async with open_valkey(url):
+            pass
+
+
+async def test_nobody_answers_and_the_password_is_not_told() -> None:
+    with pytest.raises(StoreUnusable, match="does not answer") as caught:
+        async with open_valkey("redis://ada:secret@127.0.0.1:1/0"):
+            pass
+    assert "secret" not in str(caught.value)
+
+
+async def test_the_key_has_to_be_the_right_one(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
+    sealed, plain = fresh_prefix(), fresh_prefix()
+    async with open_valkey(redis.url, prefix=sealed, key=KEY), open_valkey(redis.url, prefix=plain):
+        pass
+    for prefix, key, why in (
+        (sealed, None, "its key is needed"),
+        (sealed, KEY[::-1], "encrypted with another key"),
+        (plain, KEY, "encrypted with another key, or not at all"),
+    ):
+        with pytest.raises(StoreUnusable, match=why):
+            async with open_valkey(redis.url, prefix=prefix, key=key):
+                pass
+
+
+async def test_a_server_that_is_away_is_said_and_comes_back(
+    redis: Redis, fresh_prefix: Callable[[], str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with open_valkey(redis.url, prefix=fresh_prefix(), answer_seconds=0.3) as store:
+        await store.create(record("a"))
+        news: list[Any] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.follow, news.append)
+            while not news:
+                await trio.lowlevel.checkpoint()
+            redis.kill()
+            for _ in range(2):
+                with pytest.raises(StoreFailed):
+                    await store.get(TaskId("a"))
+            redis.start()
+            news.clear()
+            while True:
+                try:
+                    assert await store.get(TaskId("a")) == record("a"), "what was acknowledged is there"
+                    break
+                except StoreFailed:
+                    pass
+            await store.create(record("b"))
+            while None not in news:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert capfd.readouterr().err == ""
+
+
+async def test_a_server_that_stands_still_holds_up_nobody_for_ever(
+    redis: Redis, fresh_prefix: Callable[[], str]
+) -> None:
+    async with open_valkey(redis.url, prefix=fresh_prefix(), answer_seconds=0.3) as store:
+        await store.create(record("a"))
+        redis.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreFailed):
+                await store.replace(returned(record("a"), {}))
+            with trio.move_on_after(0) as scope:
+                await store.get(TaskId("a"))
+            assert scope.cancelled_caught
+        finally:
+            redis.signal(signal.SIGCONT)
+        while True:
+            try:
+                found = await store.get(TaskId("a"))
+                break
+            except StoreFailed:
+                pass
+        assert found in (record("a"), returned(record("a"), {})), "done or not, but nothing in between"
+
+
+async def test_a_record_that_is_broken_is_said(
+    redis: Redis, fresh_prefix: Callable[[], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    prefix = fresh_prefix()
+    async with open_valkey(redis.url, prefix=prefix) as store, open_engine(redis.url) as engine:
+        for name in ("a", "b"):
+            await store.create(record(name))
+        await engine.do("HSET", f"{{{prefix}}}:task:a", "head", "garbage")
+        with pytest.raises(StoreFailed, match="Task a cannot be read"):
+            await store.get(TaskId("a"))
+        assert [r.id for _, r in await store.page(ADA, 0, 9)] == ["b"], "and hides no other"
+        assert [r.id for _, r in await store.unfinished(0, 9)] == ["b"]
