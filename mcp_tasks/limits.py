@@ -30,6 +30,8 @@ class Limits(Shape):
     """Tasks of one principal that have not expired, finished ones included."""
     task_runs: int = field(default=10, validator=gt(0))
     """How often a restartable task is begun: one that is interrupted every time may be what brings its process down."""
+    tasks_at_once: int = field(default=100, validator=gt(0))
+    """Tasks whose work one process of several takes from the others; it may have more of its own."""
     default_ttl_ms: int = field(default=3_600_000, validator=gt(0))
     """The lifetime of a task whose requestor asked for none: one hour from its creation."""
     max_ttl_ms: int = field(default=86_400_000, validator=gt(0))

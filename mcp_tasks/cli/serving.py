@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ..errors import StoreUnusable
+from ..errors import StoreFailed, StoreUnusable
 from ..peer._wait import servants
 from ..peer.peer import Peer
 from ..serve import serve_stdio
@@ -56,7 +56,7 @@ def serve(
             if kept is not None:
                 peer.use_store(kept)
             return trio.run(serve_until_signal, peer, address)
-    except (Trouble, OSError, StoreUnusable) as error:
+    except (Trouble, OSError, StoreUnusable, StoreFailed) as error:
         if debug:
             raise
         print(f"mcp-tasks serve: {error}", file=sys.stderr)

@@ -5,8 +5,12 @@ It words what is kept as the engine has it, not as either era does: a task retur
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -25,8 +29,22 @@ from .serving import read_key
 __all__ = ["export", "inspect", "stats", "tidy_up"]
 
 
-def _open(file: Path, key: str | None) -> StoreFile:
-    return StoreFile(file, key=None if key is None else read_key(key))
+@contextmanager
+def _open(file: Path, key: str | None) -> Iterator[StoreFile]:
+    with _said(file), StoreFile(file, key=None if key is None else read_key(key)) as store:
+        yield store
+
+
+@contextmanager
+def _said(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Trouble(f"{file} cannot be read: {error}", Exit.SERVER) from None
+    except BrokenPipeError:
+        # Whoever reads has seen enough; nothing more may be said, at the end of the process neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Trouble("nobody reads the rest", Exit.FAILED) from None
 
 
 def inspect(file: Path, id: str | None, *, principal: str | None, unfinished: bool, key: str | None, json: bool) -> int:
@@ -74,7 +92,8 @@ def stats(file: Path, *, key: str | None, json: bool) -> int:
 
 def tidy_up(file: Path) -> int:
     """Remove what has expired and give space back; returns the exit code."""
-    done = vacuum(file, now=time.time())
+    with _said(file):
+        done = vacuum(file, now=time.time())
     print(f"{done.removed} expired tasks removed; {done.before:,} bytes before, {done.after:,} now")
     return Exit.OK
 
@@ -84,6 +103,7 @@ def export(file: Path, *, key: str | None) -> int:
     with _open(file, key) as store:
         for record in store.records(whole=True):
             _line(_whole(record))
+        sys.stdout.flush()
     return Exit.OK
 
 

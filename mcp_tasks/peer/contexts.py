@@ -38,6 +38,8 @@ logger = logging.getLogger("mcp_tasks.peer")
 
 T = TypeVar("T")
 
+_NOTE_SECONDS = 5.0  # how long keeping what was done may hold up a cancellation
+
 
 class Context:
     """What a handler knows of the request it serves, and how it talks to whoever asked.
@@ -247,7 +249,9 @@ class Context:
         if key in journal:
             return journal[key]  # type: ignore[no-any-return]
         value = await effect()
-        await self._delivery.note(key, value)
+        # It has happened: whoever is being cancelled now must find it when it runs again.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _NOTE_SECONDS):
+            await self._delivery.note(key, value)
         return value
 
     def _derive(self, kind: str) -> str:

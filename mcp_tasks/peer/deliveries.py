@@ -25,6 +25,7 @@ from ..errors import (
     InvalidParams,
     LocalProtocolError,
     MCPError,
+    RequestFailed,
     TaskAlreadySettled,
 )
 from ..tasks.model import EMPTY, Question
@@ -327,8 +328,8 @@ class TaskDelivery(Delivery):
                 nursery.start_soon(courier)
                 try:
                     answer = await self._registry.answered(self.task_id, key)
-                except TaskAlreadySettled as settled:
-                    failure = settled
+                except (TaskAlreadySettled, RequestFailed) as none:
+                    failure = none
                 nursery.cancel_scope.cancel()
         finally:
             if answer is None:

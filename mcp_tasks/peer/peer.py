@@ -104,6 +104,8 @@ class Peer(Offering):
         self._state_keys = tuple(state_keys)
         self.home: Workers | None = None
         """Where tasks live that outlast connections; set within ``async with peer:``."""
+        self.works = True
+        """Whether tasks are run here, where others share the store."""
         self._stack: AsyncExitStack | None = None
         if store is not None:
             self.use_store(store)
@@ -119,14 +121,16 @@ class Peer(Offering):
             keys = (_derived(secret, "states"),)
         return StateSeal(keys, ttl=self.limits.state_seconds, clock=self._clock)
 
-    def use_store(self, store: TaskStore) -> None:
+    def use_store(self, store: TaskStore, *, works: bool = True) -> None:
         """Keep tasks in `store` from now on. Raises `LocalProtocolError` once the peer is at work.
 
         With a durable one, tasks outlive this process, and so do cursors and what clients bring back, unless there are
-        keys of our own for them. Such a peer works within ``async with peer:`` only.
+        keys of our own for them. Such a peer works within ``async with peer:`` only. Where others share the store, one
+        that does not itself do the `works` of tasks leaves them to others.
         """
         if self.home is not None or self.connections:
             raise LocalProtocolError("the peer is at work: it keeps its store")
+        self.works = works
         self.tasks.store = store
         if store.secret is not None and not self._own_cursors:
             self._cursors.rekey(_derived(store.secret, "cursors"))
@@ -152,10 +156,19 @@ class Peer(Offering):
                     raise
             nursery.start_soon(self.tasks.keep_time)
             if self.tasks.store.shared:
-                nursery.start_soon(self.tasks.others.follow)
+                self._join(nursery, home)
             self.home = home
             self._stack = stack.pop_all()
         return self
+
+    def _join(self, nursery: trio.Nursery, home: Workers) -> None:
+        others, again = self.tasks.others, partial(revive, self)
+        nursery.start_soon(others.follow)
+        nursery.start_soon(others.beat)
+        nursery.start_soon(partial(others.rescue, again, home, works=self.works))
+        if self.works:
+            name = f"{self.info.name} {secrets.token_hex(8)}"
+            nursery.start_soon(partial(others.work, name, again, home, at_once=self.limits.tasks_at_once))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -163,7 +176,12 @@ class Peer(Offering):
         """Cancel what still runs there; each task is settled as stopped, or left for the next process to run again."""
         assert self._stack is not None
         self.home = None
-        return await self._stack.__aexit__(kind, error, trace)
+        try:
+            return await self._stack.__aexit__(kind, error, trace)
+        finally:
+            if self.tasks.store.shared:
+                self.tasks.others.forget()
+                self.links.clear()
 
     @asynccontextmanager
     async def connect(

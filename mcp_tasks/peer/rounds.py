@@ -112,7 +112,10 @@ class Rounds:
         policy = handler.policy(params) if callable(handler.policy) else handler.policy
         pace = handler.pace(params) if callable(handler.pace) else handler.pace
         can_be_task = method in dialect.augmentable
-        if policy == "required" and can_be_task:
+        peer, tasks = self._connection.peer, dialect.runs_tasks_for(terms.capabilities)
+        # Whoever does no work leaves it to others from the beginning.
+        elsewhere = policy == "optional" and tasks and not peer.works and peer.tasks.store.shared
+        if can_be_task and (policy == "required" or elsewhere):
             dialect.require_tasks(f"{method} as a task", terms.capabilities)
             await service.create(call, handler, params, job, journal=journal)
             return None
@@ -133,7 +136,7 @@ class Rounds:
         )
         context = Context(call, connection.principal, delivery)
         attempt = partial(self._attempt, call, handler, context, params, delivery, number)
-        if can_be_task and dialect.runs_tasks_for(terms.capabilities) and (policy == "optional" or not pace.repeats):
+        if can_be_task and tasks and (policy == "optional" or not pace.repeats):
             grace = self._connection.limits.grace_seconds if pace.grace is None else pace.grace
             if policy == "forbidden":
                 grace = math.inf  # what must not run twice becomes a task when it asks, and only then

@@ -35,7 +35,9 @@ from ..seal import OpenedState
 from ..tasks.model import EMPTY, Answer, Await, Call, Cancel, Get, List, Question, TaskRecord, TaskVerb
 from ..tasks.registry import Work
 from ..wire.jsonrpc import ErrorResponse, Request, Response
+from ._wait import servants
 from .contexts import Context
+from .couriers import carry_questions
 from .deliveries import LiveDelivery, TaskDelivery, WrongAnswer
 from .handlers import Handler
 from .links import Link
@@ -285,10 +287,20 @@ class Service:
         immediate = handler.immediate(params)
         changed = partial(tell, connection.peer, link, made_on=connection)
         # Where requestors cannot come back, nobody is there for a task that is run again.
-        again = registry.store.durable and not connection.transient and handler.restarts(params)
-        origin = origin_of(call, connection.side, terms) if again else None
+        comes_back = registry.store.durable and not connection.transient
+        again = comes_back and handler.restarts(params)
+        here = connection.peer.works or not (comes_back and registry.store.shared) or adopt is not None
+        origin = origin_of(call, connection.side, terms) if again or not here else None
         # Committed before it is announced (a store makes that whole or not at all, even when it is cancelled).
-        record = await registry.create(call, connection.principal, journal=journal, origin=origin, on_change=changed)
+        record = await registry.create(
+            call,
+            connection.principal,
+            journal=journal,
+            origin=origin,
+            restartable=again,
+            here=here,
+            on_change=changed,
+        )
         if job.cancelled:
             await self._stop(record)
             return
@@ -305,8 +317,9 @@ class Service:
         try:
             created = terms.dialect.lower_created(record, immediate)
             self._answer(job.id, job, self.completed(call.method, created, terms))
-            whole = task_work(connection.peer, record.id, call.method, terms, work)
-            registry.start(record.id, whole, connection.task_home())
+            if here:
+                whole = task_work(connection.peer, record.id, call.method, terms, work)
+                registry.start(record.id, whole, connection.task_home())
         except BaseException:
             await self._stop(record)
             raise
@@ -319,16 +332,24 @@ class Service:
                 pass
 
     async def _await(self, id: TaskId, request_id: RequestId, dialect: Dialect) -> JSONObject:
-        link = self._connection.peer.links.get(id)
-        if link is None:
-            record = await self._registry.settled(id, self._principal)
-        else:
-            await self._registry.get(id, self._principal)  # only its owner may have its questions
-            link.attach(self._connection, request_id)
-            try:
-                record = await self._registry.settled(id, self._principal)
-            finally:
-                link.detach(self._connection, request_id)
+        connection, registry = self._connection, self._registry
+        record = await registry.get(id, self._principal)  # only its owner may have its questions
+        if record.settled:
+            return dialect.lower_outcome(record)
+        link = connection.peer.links.get(id)
+        if link is not None:
+            link.attach(connection, request_id)
+        try:
+            if registry.store.shared and not registry.is_live(id):
+                async with servants() as nursery:
+                    nursery.start_soon(carry_questions, connection, id, request_id)
+                    record = await registry.settled(id, self._principal)
+                    nursery.cancel_scope.cancel()
+            else:
+                record = await registry.settled(id, self._principal)
+        finally:
+            if link is not None:
+                link.detach(connection, request_id)
         return dialect.lower_outcome(record)
 
     async def _cancel(self, id: TaskId, *, quietly: bool) -> TaskRecord:

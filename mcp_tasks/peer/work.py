@@ -185,7 +185,7 @@ def _terms_of(origin: JSONObject, side: Side) -> Terms:
 
 
 def revive(peer: Peer, record: TaskRecord) -> Revived | None:
-    """What is done for a task that an earlier process has left unfinished; None if it is not to be run again.
+    """What is done for a task that another process has made or left unfinished; None if it is not to be run.
 
     Raises whatever shows that it cannot be: the revision is no longer spoken, say, or the tool has gone.
     """
@@ -199,11 +199,12 @@ def revive(peer: Peer, record: TaskRecord) -> Revived | None:
     if not isinstance(call, Call) or handler is None:
         return None
     params = terms.dialect.lift_params(method, call.params)
-    if not handler.restarts(params):
+    if record.runs and not handler.restarts(params):
         return None
     link = Link(None)
     delivery = TaskDelivery(peer.tasks, record.id, link, terms, side)
     work = handler_work(peer.table, handler, call, params, Context(call, record.principal, delivery), terms)
     peer.table.made_tasks.add(method)
     peer.links[record.id] = link
-    return Revived(task_work(peer, record.id, method, terms, work), partial(tell, peer, link))
+    dismiss = partial(peer.links.pop, record.id, None)
+    return Revived(task_work(peer, record.id, method, terms, work), partial(tell, peer, link), dismiss)

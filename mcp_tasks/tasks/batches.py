@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
+from ..errors import StoreFailed
+
 __all__ = ["Batches", "Errand"]
 
 logger = logging.getLogger("mcp_tasks.tasks")
@@ -62,6 +64,7 @@ class Batches:
         self._gathered: list[Errand[Any]] = []
         self._queue: SimpleQueue[Sequence[Errand[Any]] | None] = SimpleQueue()
         self._closed = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -72,31 +75,35 @@ class Batches:
         Raises RuntimeError once closed.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._closed:
-            raise RuntimeError("the store is closed")
         errand: Errand[Any] = Errand(what)
-        if not self._gathers:
-            self._queue.put((errand,))
-        else:
-            if not self._gathered or self._gathered[-1].token is not errand.token:
-                errand.token.run_sync_soon(self._send)
-            self._gathered.append(errand)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the store is closed")
+            if not self._gathers:
+                self._queue.put((errand,))
+            else:
+                if not self._gathered or self._gathered[-1].token is not errand.token:
+                    errand.token.run_sync_soon(self._send)
+                self._gathered.append(errand)
         await trio.lowlevel.wait_task_rescheduled(errand.abort)
         if errand.failure is not None:
             raise errand.failure
         return errand.result
 
     def _send(self) -> None:
-        if self._gathered:
-            self._queue.put(self._gathered)
-            self._gathered = []
+        with self._lock:
+            if self._gathered:
+                self._queue.put(self._gathered)
+                self._gathered = []
 
     def close(self) -> None:
         """Do what was asked before, and end. Blocks until then."""
-        if not self._closed:
-            self._closed = True
-            self._send()
-            self._queue.put(None)
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(self._gathered)  # in whichever thread we are, nothing comes after this
+                self._gathered = []
+                self._queue.put(None)
         self._thread.join()
 
     def _work(self) -> None:
@@ -111,7 +118,13 @@ class Batches:
             going_on = None not in came
             batch = [errand for some in came if some is not None for errand in some if errand.take()]
             if batch:
-                self._run(batch)
+                try:
+                    self._run(batch)
+                except BaseException as error:  # nobody may wait for ever
+                    logger.exception("a batch has failed")
+                    for errand in batch:
+                        errand.failure = StoreFailed()
+                        errand.failure.__cause__ = error
                 _deliver(batch)
 
 

@@ -43,14 +43,29 @@ class Engine:
         with trio.CancelScope(shield=True):
             return await self._answer(self._client.invoke_script(script, keys=list(keys), args=list(args)))
 
-    async def do(self, *command: str | bytes) -> Any:
-        """Run a command that changes nothing; it may be cancelled at any time."""
-        return await self._answer(self._client.custom_command(list(command)))
+    async def do(self, *command: str | bytes, group: tuple[str, str] | None = None) -> Any:
+        """Run a command; it may be cancelled at any time, and then may have been done or not.
+
+        `group` is the stream and the group of consumers that it needs, which are made if they are not there.
+        """
+        try:
+            return await self._answer(self._client.custom_command(list(command)))
+        except StoreFailed as failed:
+            if group is None or "NOGROUP" not in str(failed.__cause__):
+                raise
+        try:
+            await self._client.custom_command(["XGROUP", "CREATE", *group, "0", "MKSTREAM"])
+        except glide.GlideError as error:
+            if "BUSYGROUP" not in str(error):  # another was quicker
+                raise StoreFailed from error
+        return await self.do(*command)
 
     async def _answer(self, asked: Any) -> Any:
         try:
             return await asked
         except glide.GlideError as error:
+            if "NOGROUP" in str(error):
+                raise StoreFailed from error
             # Of many who are told the same, the log needs to hear it once in a while; they say it themselves.
             logger.warning("the engine has failed: %s: %s", type(error).__name__, error)
             failed = StoreFailed()

@@ -6,7 +6,6 @@ Looking needs no leave: it reads along with whoever has the file open. Tidying u
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -59,9 +58,6 @@ class StoreFile:
         self._connection = connect(self.path, writes=False)
         try:
             read_secret(self._connection, box, self.path)
-        except sqlite3.Error as error:
-            self._connection.close()
-            raise StoreUnusable(f"{self.path} is no task store: {error}") from None
         except BaseException:
             self._connection.close()
             raise

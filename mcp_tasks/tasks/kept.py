@@ -6,7 +6,9 @@ a time, the *outcome* once, the *origin* never. Errors keep their class by name,
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -37,6 +39,10 @@ def keep_head(record: TaskRecord) -> JSONObject:
         "state": record.state.name,
         "runs": record.runs,
     }
+    if record.forgiven:
+        head["forgiven"] = record.forgiven
+    if record.restartable:
+        head["restartable"] = True
     if record.message is not None:
         head["message"] = record.message
     if record.questions:
@@ -70,6 +76,8 @@ def lift_head(
         answers=answers,
         version=version,
         runs=head["runs"],
+        forgiven=head.get("forgiven", 0),
+        restartable=head.get("restartable", False),
         origin=origin,
     )
 
@@ -86,9 +94,16 @@ def keep_outcome(outcome: Outcome) -> JSON:
         case Raised(error):
             # A subclass of somebody's own is kept as the one of ours that it is.
             kind = next(one for one in type(error).__mro__ if one.__module__ == errors.__name__)
-            knows = {name: value for name, value in vars(error).items() if value is not UNSET}
+            known = _known_to(kind)
+            knows = {name: value for name, value in vars(error).items() if name in known and value is not UNSET}
             return ["raised", kind.__name__, knows]
     raise AssertionError(outcome)
+
+
+@lru_cache(maxsize=64)
+def _known_to(kind: type) -> frozenset[str]:
+    # What an error of a class of ours is made of; what a subclass adds may be anything.
+    return frozenset(inspect.signature(kind.__init__).parameters) | {"message", "data"}  # type: ignore[misc]
 
 
 def lift_outcome(kept: JSON) -> Outcome:

@@ -62,16 +62,20 @@ class Revived(Shape):
 
     work: Work
     on_change: Callable[[TaskRecord], None]
+    dismiss: Callable[[], object] = lambda: None
+    """To be called if the work is not begun after all."""
 
 
 class Live(Job):
     """A task whose work is in this process and not yet over."""
 
-    __slots__ = ("_registry", "_waiting", "expired", "home", "inherited", "on_change", "record", "work")
+    __slots__ = ("_registry", "_waiting", "expired", "home", "inherited", "on_change", "record", "told", "work")
 
     def __init__(self, registry: TaskRegistry, record: TaskRecord, on_change: Callable[[TaskRecord], None]) -> None:
         super().__init__()
         self.record = record
+        self.told = record.version
+        """The version that whoever waits or watches has been told of."""
         self.on_change = on_change
         self.expired = False
         self.inherited: set[str] = set()

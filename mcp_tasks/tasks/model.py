@@ -96,9 +96,15 @@ class TaskRecord(Shape):
     """The journal: what was answered, by key, and what `once` has done. A key is never used again."""
     version: int = 0
     runs: int = 1
-    """How often its work was begun; whoever begins it again counts one up, and from then on it is theirs."""
+    """How often its work was begun; whoever begins it again counts one up, and from then on it is theirs.
+
+    0 is a task that waits for somebody to begin."""
+    forgiven: int = 0
+    """Of those runs, how many ended because their process did, in an orderly way."""
+    restartable: bool = False
+    """Whether its work may be begun again."""
     origin: JSONObject | None = None
-    """What it takes to run the work again, as whoever made the task wrote it; None if it must not be."""
+    """What it takes to do the work in another process, as whoever made the task wrote it; None if nobody else can."""
 
     @property
     def settled(self) -> bool:
@@ -106,7 +112,7 @@ class TaskRecord(Shape):
         return self.outcome is not None
 
     def changed(self, state: TaskState, updated_at: float, edits: Mapping[str, Any]) -> TaskRecord:
-        """The next version; `edits` are the other fields that change, which are all from `ttl_ms` on but `origin`."""
+        """The next version; `edits` are the other fields that change, which are all from `ttl_ms` to `forgiven`."""
         # By hand, at a third of what attrs.evolve costs: this is done several times in each task's life.
         edited = edits.get
         return TaskRecord(
@@ -124,6 +130,8 @@ class TaskRecord(Shape):
             answers=edited("answers", self.answers),
             version=self.version + 1,
             runs=edited("runs", self.runs),
+            forgiven=edited("forgiven", self.forgiven),
+            restartable=self.restartable,
             origin=self.origin,
         )
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
 
 from .._unset import Principal, TaskId
+from .._workers import Workers
 from ..errors import TaskExpired, TaskNotFound
 from .live import Elsewhere
 from .model import TaskRecord
+from .recovery import Revive, take_up
 
 if TYPE_CHECKING:
     from .registry import TaskRegistry
@@ -25,6 +28,9 @@ __all__ = ["Others"]
 logger = logging.getLogger("mcp_tasks.tasks")
 
 _RETRY_SECONDS = 1.0
+_LEAVE_SECONDS = 5.0
+_BEATS = 3  # in the time of a lease
+_AT_ONCE = 100
 _AFTER_SECONDS = 0.01  # the end of a lifetime, so that it is over by any reckoning
 
 
@@ -36,6 +42,8 @@ class Others:
         self._elsewhere: dict[TaskId, Elsewhere] = {}
         self.told: dict[TaskId, int] = {}
         """Of what is watched here, the version that observers have been told of."""
+        self.room = trio.Event()
+        """Set when there is one task less here."""
 
     async def settled(self, id: TaskId, principal: Principal) -> TaskRecord:
         """Wait until a task is over whose work is in another process. Raises `TaskNotFound`, `TaskExpired`."""
@@ -93,6 +101,83 @@ class Others:
                         due[id] = None
                         await trio.sleep(_RETRY_SECONDS)
 
+    def watch(self, id: TaskId, on_change: Callable[[TaskRecord], None]) -> None:
+        """Tell of the changes of a task whose work is elsewhere, until it is over."""
+        watched = self._registry.watched
+
+        def told(record: TaskRecord) -> None:
+            if record.settled:
+                watched[id].remove(told)
+                if not watched[id]:
+                    del watched[id]
+                    self.told.pop(id, None)
+            on_change(record)
+
+        watched.setdefault(id, []).append(told)
+
+    def forget(self) -> None:
+        """Nothing is heard from others any more."""
+        self._registry.watched.clear()
+        self.told.clear()
+
+    # --- who does what --------------------------------------------------------------------------------------------
+
+    async def beat(self) -> None:
+        """Say again and again what is being done here; runs until it is cancelled."""
+        registry = self._registry
+        while True:
+            await trio.sleep(registry.store.lease_seconds / _BEATS)
+            held = {id: live.record.runs for id, live in registry.lives.items()}
+            try:
+                for id in await registry.store.beat(held):
+                    await self._look_again(id)
+            except Exception:
+                logger.exception("nobody could be told what is being done here")
+
+    async def leave(self, record: TaskRecord) -> None:
+        """Leave a task's work to others, at once."""
+        if self._registry.store.shared:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _LEAVE_SECONDS):
+                try:
+                    await self._registry.store.release({record.id: record.runs})
+                except Exception:
+                    logger.exception("task %s could not be left; it is taken over when its lease is over", record.id)
+
+    async def rescue(self, revive: Revive, home: Workers, *, works: bool) -> None:
+        """Look after tasks whose process has gone: begin them again here, or settle them; runs until it is cancelled.
+
+        Without `works`, what is to be begun again is left to those who do.
+        """
+        registry = self._registry
+        while True:
+            await trio.sleep(registry.store.lease_seconds / _BEATS)
+            try:
+                for id in await registry.store.abandoned(_AT_ONCE):
+                    record = await registry.store.get(id)
+                    if record is not None and id not in registry.lives and (works or not record.restartable):
+                        await take_up(registry, record, revive, home)
+            except Exception:
+                logger.exception("tasks that were abandoned could not be looked after")
+
+    async def work(self, worker: str, revive: Revive, home: Workers, *, at_once: int) -> None:
+        """Begin the tasks that wait, `at_once` of them at most being under way here; runs until it is cancelled."""
+        registry = self._registry
+        while True:
+            while len(registry.lives) >= at_once:
+                self.room = trio.Event()
+                await self.room.wait()
+            try:
+                for id in await registry.store.wait_for_work(worker):
+                    record = await registry.store.get(id)
+                    if record is not None and not record.runs and not record.settled:
+                        await take_up(registry, record, revive, home)
+                    await registry.store.took(worker, id)
+            except Exception:
+                logger.exception("no work can be had now; trying again in a moment")
+                await trio.sleep(_RETRY_SECONDS)
+
+    # --- news -----------------------------------------------------------------------------------------------------
+
     async def _look_again(self, id: TaskId) -> None:
         record = await self._registry.store.get(id)
         live = self._registry.lives.get(id)
@@ -106,10 +191,7 @@ class Others:
             live.cancel()
         elif record.runs != live.record.runs:
             self._registry.lose(live)
-        elif record.version > live.record.version:
-            live.record = record
+        else:
+            self._registry.adopt(live, record)
             if record.settled:
-                self._registry.drop(live)
                 live.cancel()
-            live.changed()
-            self._registry.tell(record, live.on_change)

@@ -56,35 +56,44 @@ class Reader:
 
     def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
         """Records of a principal, as a list needs them."""
-        found = self.connection.execute(
-            f"SELECT {_ROW} FROM tasks WHERE principal = (SELECT number FROM principals WHERE name = ?)"
-            " AND number > ? ORDER BY number LIMIT ?",
-            (self._box.name(principal), after, limit),
-        )
-        return [(row[0], record) for row in found.fetchall() for record in self._readable(self._listed, row)]
+        return self.all(after, limit, principal, whole=False)
 
     def unfinished(self, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
         """Whole records that are not settled."""
         # By the index, in which a million finished ones are quickly passed over; it has them by principal.
-        found = self.connection.execute(
+        query = (
             f"SELECT {_ROW} FROM tasks WHERE number IN (SELECT number FROM tasks INDEXED BY tasks_of"
-            " WHERE NOT settled AND number > ? ORDER BY number LIMIT ?) ORDER BY number",
-            (after, limit),
+            " WHERE NOT settled AND number > ? ORDER BY number LIMIT ?) ORDER BY number"
         )
-        return [(row[0], record) for row in found.fetchall() for record in self._readable(self._whole, row)]
+        return self._found(
+            lambda after, limit: self.connection.execute(query, (after, limit)), after, limit, self._whole
+        )
 
     def all(
         self, after: int, limit: int, principal: Principal | None, *, whole: bool
     ) -> Sequence[tuple[int, TaskRecord]]:
         """Records in the order in which they came, behind a number, with their numbers."""
-        name = None if principal is None else self._box.name(principal)
-        found = self.connection.execute(
-            f"SELECT {_ROW} FROM tasks WHERE number > ?1 AND"
-            " (?2 IS NULL OR principal = (SELECT number FROM principals WHERE name = ?2)) ORDER BY number LIMIT ?3",
-            (after, name, limit),
-        )
+        of = "" if principal is None else "principal = (SELECT number FROM principals WHERE name = ?) AND "
+        whose = () if principal is None else (self._box.name(principal),)
+        query = f"SELECT {_ROW} FROM tasks WHERE {of}number > ? ORDER BY number LIMIT ?"
         read = self._whole if whole else self._listed
-        return [(row[0], record) for row in found.fetchall() for record in self._readable(read, row)]
+        return self._found(
+            lambda after, limit: self.connection.execute(query, (*whose, after, limit)), after, limit, read
+        )
+
+    def _found(
+        self,
+        ask: Callable[[int, int], sqlite3.Cursor],
+        after: int,
+        limit: int,
+        read: Callable[[Any], TaskRecord],
+    ) -> Sequence[tuple[int, TaskRecord]]:
+        # As many as were asked for, if there are as many that can be read.
+        found: list[tuple[int, TaskRecord]] = []
+        while len(found) < limit and (rows := ask(after, limit - len(found)).fetchall()):
+            found += ((row[0], record) for row in rows for record in self._readable(read, row))
+            after = rows[-1][0]
+        return found
 
     def counts(self) -> tuple[int, int]:
         """How many tasks there are, and how many principals have any."""

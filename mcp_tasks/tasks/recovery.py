@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
@@ -21,22 +21,26 @@ from .model import Raised, TaskRecord
 if TYPE_CHECKING:
     from .registry import TaskRegistry
 
-__all__ = ["recover"]
+__all__ = ["Revive", "recover", "take_up"]
 
 logger = logging.getLogger("mcp_tasks.tasks")
 
 _TAKEN_UP_AT_ONCE = 256
+Revive: TypeAlias = Callable[[TaskRecord], "Revived | None"]
+"""Says what is to be done for a record; None, or an exception, is nothing."""
+
+_NOT_HERE = "The task cannot be run: nobody here knows how"
 _NOT_AGAIN = "The task was interrupted: its receiver has ended under it, and it is not one that is run again"
 
 
-async def recover(registry: TaskRegistry, revive: Callable[[TaskRecord], Revived | None], home: Workers) -> None:
+async def recover(registry: TaskRegistry, revive: Revive, home: Workers) -> None:
     """Take up what an earlier process has left unfinished: have it run again at `home`, or fail.
 
     `revive` says what is to be done for a record; what it has nothing for, or raises for, has failed. To be called
     before anything else. Raises whatever the store raises.
     """
-    await registry.look_ahead()
-    await registry.expire_due()
+    await registry.lifetimes.look_ahead()
+    await registry.lifetimes.expire()
     after = 0
     failed: Callable[[Exception], None] = (failures := deque[Exception]()).append
     while found := await registry.store.unfinished(after, _TAKEN_UP_AT_ONCE):
@@ -50,31 +54,42 @@ async def recover(registry: TaskRegistry, revive: Callable[[TaskRecord], Revived
 
 
 async def _take_up(
-    registry: TaskRegistry,
-    record: TaskRecord,
-    revive: Callable[[TaskRecord], Revived | None],
-    home: Workers,
-    failed: Callable[[Exception], None],
+    registry: TaskRegistry, record: TaskRecord, revive: Revive, home: Workers, failed: Callable[[Exception], None]
 ) -> None:
-    revived, why = None, _NOT_AGAIN
-    if record.runs >= registry.limits.task_runs:
-        why = f"The task was interrupted {record.runs} times, which is too often to run it once more"
+    try:
+        await take_up(registry, record, revive, home)
+    except Exception as failure:
+        failed(failure)
+
+
+async def take_up(registry: TaskRegistry, record: TaskRecord, revive: Revive, home: Workers) -> None:
+    """Begin the work of an unfinished task here, as its next run, or settle it as failed.
+
+    Of several processes that try, one does it; to the others nothing happens. Raises whatever the store raises.
+    """
+    revived, why = None, _NOT_AGAIN if record.runs else _NOT_HERE
+    if (crashes := record.runs - record.forgiven) >= registry.limits.task_runs:
+        why = f"The task was interrupted {crashes} times, which is too often to run it once more"
     else:
         try:
             revived = revive(record)
         except Exception:
             logger.exception("task %s cannot be run again", record.id)
     live = registry.lives[record.id] = Live(registry, record, nobody if revived is None else revived.on_change)
+    begun = False
     try:
         if revived is None:
             await registry.settle(live, Raised(InternalError(why)))
             return
         live.inherited.update(record.questions)
-        await registry.advance(live, lambda old: (None, {"runs": old.runs + 1, "updated_at": old.updated_at}))
+        await registry.advance(live, lambda old: (None, {"runs": record.runs + 1, "updated_at": old.updated_at}))
         registry.start(record.id, revived.work, home)
-        logger.info("task %s is run again", record.id)
+        begun = True
+        logger.info("task %s is run here, for the %s. time", record.id, record.runs + 1)
     except TaskAlreadySettled:
-        pass  # its lifetime ended meanwhile
-    except Exception as failure:
-        registry.drop(live)
-        failed(failure)
+        pass  # another process has it, or its lifetime ended meanwhile
+    finally:
+        if not begun:
+            registry.drop(live)
+            if revived is not None:
+                revived.dismiss()

@@ -39,6 +39,7 @@ from ..errors import (
     TaskNotFound,
 )
 from ..limits import Limits
+from .lifetimes import Lifetimes, is_over
 from .live import SETTLES, Change, Live, Revived, Work, check_fresh, closed, nobody, sayable
 from .model import EMPTY, Call, Outcome, Page, Question, Raised, Returned, Stopped, TaskRecord
 from .others import Others
@@ -54,6 +55,7 @@ _COMMIT_SECONDS = 5.0  # how long a commit may hold up a cancellation
 _DUE_AT_ONCE = 100
 _RETRY_SECONDS = 1.0
 _MOST_RETRY_SECONDS = 60.0
+_REFUSED = "refused:"  # before the key of a question in the journal
 _NO_JSON = (TypeError, ValueError, RecursionError)
 
 
@@ -90,8 +92,7 @@ class TaskRegistry:
         """Who is told of the changes of a task."""
         self.others = Others(self)
         """What other processes do, where the store is shared."""
-        self._next_end = math.inf  # no lifetime ends before this
-        self._timers: set[trio.CancelScope] = set()
+        self.lifetimes = Lifetimes(self)
 
     @property
     def live(self) -> int:
@@ -115,15 +116,19 @@ class TaskRegistry:
         *,
         journal: Mapping[str, JSON] = EMPTY,
         origin: JSONObject | None = None,
+        restartable: bool = False,
+        here: bool = True,
         on_change: Callable[[TaskRecord], None] = nobody,
     ) -> TaskRecord:
         """Commit a new task for `call`; it works from now on, but nothing runs until `start`.
 
-        `journal` is what was answered and noted before it became a task, and `origin` what it takes to run it again.
+        `journal` is what was answered and noted before it became a task, and `origin` what it takes to run it
+        elsewhere, which is where it waits to be begun if its work is not to be done `here`, and `restartable` says
+        that it may be again.
         `on_change` is called, synchronously, after each later change was committed. Raises `LimitReached`, or whatever
         the store raises; there is no task then. Cancelled, there is none either.
         """
-        now = await self.expire_due()
+        now = await self.lifetimes.expire()
         record = TaskRecord(
             id=self._mint_id(),
             principal=principal,
@@ -133,11 +138,16 @@ class TaskRegistry:
             ttl_ms=self._granted_ttl(call),
             poll_interval_ms=self.limits.poll_interval_ms,
             answers=journal,
+            runs=1 if here else 0,
+            restartable=restartable,
             origin=origin,
         )
         await self.store.create(record, self._room)
-        self.lives[record.id] = Live(self, record, on_change)
-        self._lifetime_ends(record)
+        if here:
+            self.lives[record.id] = Live(self, record, on_change)
+        else:
+            self.others.watch(record.id, on_change)
+        self.lifetimes.begins(record)
         logger.info("task %s created: %s for %s, ttl %s ms", record.id, call.method, principal, record.ttl_ms)
         return record
 
@@ -185,10 +195,27 @@ class TaskRegistry:
         await self.advance(await self._found(id), change)
 
     async def answered(self, id: TaskId, key: str) -> JSON:
-        """Wait for the answer to a question, whoever brings it. Raises `TaskAlreadySettled`."""
+        """Wait for the answer to a question, whoever brings it.
+
+        Raises `TaskAlreadySettled`, and `RequestFailed` if another process was told that there will be none.
+        """
         while key not in (live := self._living(id)).record.answers:
+            if (refused := live.record.answers.get(_REFUSED + key)) is not None:
+                raise RequestFailed(*refused)
             await live.change()
         return live.record.answers[key]
+
+    async def refuse(self, id: TaskId, key: str, error: RequestFailed) -> None:
+        """Record that a question is not answered but with an error, for the process that waits for it."""
+        refused = [error.code, error.message, *([] if error.data is UNSET else [error.data])]
+
+        def change(record: TaskRecord) -> Change | None:
+            if key not in record.questions:
+                return None
+            given, edits = closed(record, {}, [key]) or (None, {})
+            return given, {**edits, "answers": {**record.answers, _REFUSED + key: refused}}
+
+        await self.advance(await self._found(id), change)
 
     async def give_up(self, id: TaskId, key: str) -> None:
         """Record that a question will not be answered. Does nothing if it was, or if the task is over."""
@@ -224,7 +251,7 @@ class TaskRegistry:
             edits["ttl_ms"] = min(ttl_ms, self.limits.max_ttl_ms)
         if poll_interval_ms is not UNSET:
             edits["poll_interval_ms"] = poll_interval_ms
-        self._lifetime_ends(await self.advance(self._living(id), lambda record: (None, edits)))
+        self.lifetimes.begins(await self.advance(self._living(id), lambda record: (None, edits)))
 
     async def note(self, id: TaskId, key: str, value: JSON) -> None:
         """Keep a value in the task's journal. Raises `TaskAlreadySettled`, `LocalProtocolError` for a used key."""
@@ -251,13 +278,11 @@ class TaskRegistry:
 
     async def get(self, id: TaskId, principal: Principal) -> TaskRecord:
         """The record of a task. Raises `TaskNotFound`, for a foreign task too (T25-142, T25-143)."""
-        now = await self.expire_due()
+        now = await self.lifetimes.now()
         live = self.lives.get(id)
         record = await self.store.get(id) if live is None else live.record
-        if record is None or record.principal != principal:
+        if record is None or record.principal != principal or is_over(record, now):
             raise TaskNotFound(id)
-        if live is None and record.expires_at is not None and record.expires_at <= now:
-            raise TaskNotFound(id)  # whoever looks after lifetimes has not come to it yet
         return record
 
     @contextmanager
@@ -298,7 +323,7 @@ class TaskRegistry:
 
     async def list(self, principal: Principal, cursor: Cursor | None) -> Page:
         """The principal's tasks, oldest first, a page at a time. Raises `InvalidCursor`."""
-        await self.expire_due()
+        now = await self.lifetimes.now()
         scope = f"tasks:{principal}"
         if cursor is None:
             after = 0
@@ -309,7 +334,7 @@ class TaskRegistry:
             after = int(position)
         size = self.limits.page_size
         found = await self.store.page(principal, after, size + 1)
-        records = [record for _, record in found[:size]]
+        records = [record for _, record in found[:size] if not is_over(record, now)]
         if len(found) <= size:
             return Page(records, None)
         return Page(records, self._seal.seal(scope, str(found[size - 1][0])))
@@ -317,72 +342,12 @@ class TaskRegistry:
     async def forget(self, principal: Principal) -> None:
         """Stop and remove all tasks of a principal that cannot come back."""
         while found := await self.store.page(principal, 0, _DUE_AT_ONCE):
-            await self._end([record.id for _, record in found], "The requestor has gone")
-
-    # --- time -----------------------------------------------------------------------------------------------------
+            if not await self.lifetimes.end([record.id for _, record in found], "The requestor has gone"):
+                break
 
     async def keep_time(self) -> None:
         """End lifetimes when they are over; runs until it is cancelled. Several may run at once."""
-        while True:
-            try:
-                await self.expire_due()
-                await self.look_ahead()
-            except Exception:
-                logger.exception("lifetimes cannot be looked after; trying again in a moment")
-                await trio.sleep(_RETRY_SECONDS)
-                continue
-            end = self._next_end
-            deadline = math.inf if end == math.inf else self.clock.deadline(end)
-            if self.clock.now() < end:
-                # What is left may be too little to be added to trio's time, and nobody may be busy with waiting.
-                deadline = max(deadline, math.nextafter(trio.current_time(), math.inf))
-            with trio.CancelScope(deadline=deadline) as timer:
-                self._timers.add(timer)
-                try:
-                    await trio.sleep_forever()
-                finally:
-                    self._timers.discard(timer)
-
-    async def look_ahead(self) -> None:
-        """Find out when the next lifetime ends."""
-        self._next_end = math.inf  # what is created while the store is being asked lowers it
-        end = await self.store.next_due()
-        if end is not None:
-            self._next_end = min(self._next_end, end)
-
-    def _lifetime_ends(self, record: TaskRecord) -> None:
-        end = record.expires_at
-        if end is not None and end < self._next_end:
-            self._next_end = end
-            for timer in self._timers:
-                timer.deadline = self.clock.deadline(end)
-
-    async def expire_due(self) -> float:
-        """End the lifetimes that are over; returns the time."""
-        now = self.clock.now()
-        if now < self._next_end:
-            return now
-        while ids := await self.store.due(now, _DUE_AT_ONCE):
-            await self._end(ids, "The task's lifetime is over")
-        await self.look_ahead()
-        return now
-
-    async def _end(self, ids: Collection[TaskId], reason: str) -> None:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
-            for id in ids:
-                live = self.lives.get(id)
-                if live is not None:
-                    live.expired = True
-                    try:
-                        await self.settle(live, Stopped(reason))
-                    except TaskAlreadySettled:
-                        pass
-                    finally:
-                        live.changed()
-                        live.cancel()
-            await self.store.remove(*ids)
-        for id in ids:
-            logger.info("task %s removed: %s", id, reason)
+        await self.lifetimes.keep()
 
     def _granted_ttl(self, call: Call) -> int:
         wished = UNSET if call.wish is None else call.wish.ttl_ms
@@ -396,14 +361,14 @@ class TaskRegistry:
         outcome = interrupted
         done = False
         try:
-            outcome = await self._outcome_of(live)
-            await self._keep(live, outcome)
-            done = True
+            ended = await self._outcome_of(live)
+            if ended is not None:
+                outcome = ended
+                await self._keep(live, outcome)
+                done = True
         finally:
             if not done and outcome is interrupted and self._goes_on(live.record):
-                self.drop(live)
-                live.changed()
-                logger.info("task %s is left to be run again", live.record.id)
+                await self._leave(live)
             elif not done:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
                     try:
@@ -414,6 +379,23 @@ class TaskRegistry:
                     # The store has failed to the last. Whoever waits looks for themselves; nobody waits for ever.
                     self.drop(live)
                     live.changed()
+
+    async def _leave(self, live: Live) -> None:
+        # In an orderly way, which is not held against it.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
+            try:
+                await self.advance(
+                    live, lambda record: (None, {"forgiven": record.forgiven + 1, "updated_at": record.updated_at})
+                )
+                await self.others.leave(live.record)
+                logger.info("task %s is left to be run again", live.record.id)
+            except TaskAlreadySettled:
+                pass
+            except Exception:
+                logger.exception("task %s could not be left in an orderly way", live.record.id)
+            finally:
+                self.drop(live)
+                live.changed()
 
     async def _keep(self, live: Live, outcome: Outcome) -> None:
         # What came of it is not lost because the store is away for a while; the task's lifetime is the bound.
@@ -431,7 +413,7 @@ class TaskRegistry:
 
     def _goes_on(self, record: TaskRecord) -> bool:
         # Whether the next process will run it again, so that its end with this one is none.
-        return self.store.durable and record.origin is not None and not record.settled
+        return self.store.durable and record.restartable and not record.settled
 
     async def _settle_late(self, live: Live, outcome: Outcome) -> None:
         try:
@@ -440,16 +422,19 @@ class TaskRegistry:
             # Cancelled or expired while it ran: what it came to in the end is thrown away (T25-116).
             logger.debug("task %s: late outcome dropped, %s", live.record.id, settled.state)
 
-    async def _outcome_of(self, live: Live) -> Outcome:
+    async def _outcome_of(self, live: Live) -> Outcome | None:
+        # None if everything is ending, and the next process is to do the work.
         assert live.work is not None
         try:
             return Returned(await live.work())
         except (Refusal, RequestFailed) as error:
-            return Raised(error.with_traceback(None))  # a record keeps no frames alive
+            raised = Raised(error.with_traceback(None))  # a record keeps no frames alive
         except Exception:
             reference = secrets.token_hex(4)
             logger.exception("task %s: unexpected exception, reference %s", live.record.id, reference)
-            return Raised(InternalError(f"Internal error (reference {reference})"))
+            raised = Raised(InternalError(f"Internal error (reference {reference})"))
+        ending = not live.cancelled and trio.current_effective_deadline() == -math.inf
+        return None if ending and self._goes_on(live.record) else raised
 
     async def settle(self, live: Live, outcome: Outcome) -> TaskRecord:
         """Commit how a task ended. Raises `TaskAlreadySettled`."""
@@ -477,11 +462,7 @@ class TaskRegistry:
             state = old.state if given is None else advance(old.state, given)
             new = old.changed(state, self.clock.now(), edits)
             if await self.store.replace(new):
-                if new.version <= live.record.version:
-                    return new  # somebody else has gone on from it already, and told so
-                live.record = new
-                live.changed()
-                self.tell(new, live.on_change)
+                self.adopt(live, new)
                 return new
             # Somebody else was quicker: look again at what the record is now.
             current = await self.store.get(old.id)
@@ -494,8 +475,19 @@ class TaskRegistry:
             if current.runs != old.runs:
                 self.lose(live)
                 raise TaskAlreadySettled(old.id, "run by another process")
-            live.record = current
+            self.adopt(live, current)
         raise InternalError(f"Task {live.record.id} is changed by too many at once")
+
+    def adopt(self, live: Live, record: TaskRecord) -> None:
+        """A task is now as `record` has it, whoever has committed that: whoever waits or watches is told, once."""
+        if record.version > live.record.version:
+            live.record = record
+        if record.version > live.told:
+            live.told = record.version
+            if record.settled:
+                self.drop(live)
+            live.changed()
+            self.tell(record, live.on_change)
 
     def tell(self, record: TaskRecord, *observers: Callable[[TaskRecord], None]) -> None:
         """Tell observers of a change, and whoever watches the task."""
@@ -533,7 +525,9 @@ class TaskRegistry:
 
     def drop(self, live: Live) -> None:
         """Its work is not here any more."""
-        self.lives.pop(live.record.id, None)
+        if self.lives.get(live.record.id) is live:
+            del self.lives[live.record.id]
+            self.others.room.set()
 
 
 class _Withdrawal(Job):

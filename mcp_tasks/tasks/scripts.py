@@ -11,6 +11,8 @@ All keys of a store begin with its prefix in braces, so that a cluster keeps the
 ``{p}:unfinished``    zset      everybody's tasks that are not settled, by position
 ``{p}:ends``          zset      when lifetimes end, in microseconds since the epoch; a member is an id and its owner
 ``{p}:last``          string    the latest position
+``{p}:leases``        zset      unfinished tasks that were begun; until when, in milliseconds of the server's clock
+``{p}:work``          stream    tasks that wait for somebody to begin, for the group ``workers``
 ``{p}:changes``       stream    which task has changed, to which version
 ====================  ========  ====================================================================================
 
@@ -22,12 +24,12 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CREATE", "GET", "PAGE", "REMOVE", "REPLACE", "SECRET", "UNFINISHED"]
+__all__ = ["ABANDONED", "BEAT", "CREATE", "GET", "PAGE", "REMOVE", "REPLACE", "SECRET", "UNFINISHED"]
 
 _MOST_CHANGES: Final = 100_000  # how many are kept for whoever was away for a moment
 _AFTER_MS: Final = 60_000
 
-# KEYS: task, notes, result, of, running, unfinished, ends, changes, last
+# KEYS: task, notes, result, of, running, unfinished, ends, changes, last, leases, work
 _COMMON: Final = f"""
 local function lives(left_ms)
   for i = 1, 3 do
@@ -36,6 +38,10 @@ local function lives(left_ms)
 end
 local function member(id, principal)
   return string.len(id) .. ':' .. id .. principal
+end
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local function changed(id, version)
   redis.call('XADD', KEYS[8], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', version)
@@ -47,6 +53,7 @@ CREATE: Final = (
     + """
 local id, principal, created_us, ends_us, left_ms, version, settled = unpack(ARGV, 1, 7)
 local head, origin, outcome, large, most_running, most_retained = unpack(ARGV, 8, 13)
+local runs, lease_ms = unpack(ARGV, 14, 15)
 if most_running ~= '' then
   local running, retained = redis.call('SCARD', KEYS[5]), redis.call('ZCARD', KEYS[4])
   if running >= tonumber(most_running) or retained >= tonumber(most_retained) then
@@ -57,15 +64,20 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return {'exists'} end
 local position = math.max(tonumber(created_us), tonumber(redis.call('GET', KEYS[9]) or 0) + 1)
 position = string.format('%.0f', position)
 redis.call('SET', KEYS[9], position)
-redis.call('HSET', KEYS[1], 'version', version, 'settled', settled, 'principal', principal, 'head', head)
+redis.call('HSET', KEYS[1], 'version', version, 'settled', settled, 'principal', principal, 'head', head, 'runs', runs)
 if origin ~= '' then redis.call('HSET', KEYS[1], 'origin', origin) end
 if outcome ~= '' then redis.call('HSET', KEYS[1], 'outcome', outcome) end
 if large ~= '' then redis.call('SET', KEYS[3], large) end
-for i = 14, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+for i = 16, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
 redis.call('ZADD', KEYS[4], position, id)
 if settled == '0' then
   redis.call('SADD', KEYS[5], id)
   redis.call('ZADD', KEYS[6], position, id)
+  if runs == '0' then
+    redis.call('XADD', KEYS[11], '*', 'id', id)
+  else
+    redis.call('ZADD', KEYS[10], clock() + lease_ms, id)
+  end
 end
 if ends_us ~= '' then redis.call('ZADD', KEYS[7], ends_us, member(id, principal)) end
 lives(left_ms)
@@ -77,18 +89,21 @@ REPLACE: Final = (
     _COMMON
     + """
 local id, principal, ends_us, left_ms, version, settled = unpack(ARGV, 1, 6)
-local head, outcome, large, known = unpack(ARGV, 7, 10)
-local old = redis.call('HMGET', KEYS[1], 'version', 'settled')
+local head, outcome, large, known, runs, lease_ms = unpack(ARGV, 7, 12)
+local old = redis.call('HMGET', KEYS[1], 'version', 'settled', 'runs')
 if not old[1] or tonumber(old[1]) ~= tonumber(version) - 1 then return {'stale'} end
 local count = redis.call('LLEN', KEYS[2])
 if count ~= tonumber(known) then return {'notes', count} end
-redis.call('HSET', KEYS[1], 'version', version, 'settled', settled, 'head', head)
+redis.call('HSET', KEYS[1], 'version', version, 'settled', settled, 'head', head, 'runs', runs)
 if outcome ~= '' then redis.call('HSET', KEYS[1], 'outcome', outcome) end
 if large ~= '' then redis.call('SET', KEYS[3], large) end
-for i = 11, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+for i = 13, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
 if settled == '1' and old[2] == '0' then
   redis.call('SREM', KEYS[5], id)
   redis.call('ZREM', KEYS[6], id)
+  redis.call('ZREM', KEYS[10], id)
+elseif runs ~= old[3] then
+  redis.call('ZADD', KEYS[10], clock() + lease_ms, id)
 end
 local name = member(id, principal)
 if ends_us == '' then redis.call('ZREM', KEYS[7], name) else redis.call('ZADD', KEYS[7], ends_us, name) end
@@ -98,7 +113,7 @@ return {'done'}
 """
 )
 
-# KEYS: unfinished, ends, changes. ARGV: the prefix, then id and owner of each.
+# KEYS: unfinished, ends, changes, leases. ARGV: the prefix, then id and owner of each.
 REMOVE: Final = f"""
 local prefix = ARGV[1]
 for i = 2, #ARGV, 2 do
@@ -109,6 +124,7 @@ for i = 2, #ARGV, 2 do
     redis.call('ZREM', prefix .. 'of:' .. principal, id)
     redis.call('SREM', prefix .. 'running:' .. principal, id)
     redis.call('ZREM', KEYS[1], id)
+    redis.call('ZREM', KEYS[4], id)
     redis.call('ZREM', KEYS[2], string.len(id) .. ':' .. id .. principal)
     redis.call('XADD', KEYS[3], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', '-1')
   end
@@ -139,6 +155,31 @@ local found = {}
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])
 for i = 1, #ids, 2 do found[#found + 1] = {ids[i], string.format('%.0f', tonumber(ids[i + 1]))} end
 return found
+"""
+
+# KEYS: leases. ARGV: the prefix, for how many milliseconds (0: not at all), then id and run of each
+BEAT: Final = """
+local lost = {}
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local till = 0
+if ARGV[2] ~= '0' then till = now + ARGV[2] end
+for i = 3, #ARGV, 2 do
+  local found = redis.call('HMGET', ARGV[1] .. 'task:' .. ARGV[i], 'runs', 'settled')
+  if found[1] == ARGV[i + 1] and found[2] == '0' then
+    redis.call('ZADD', KEYS[1], till, ARGV[i])
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+return lost
+"""
+
+# KEYS: leases. ARGV: how many
+ABANDONED: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 """
 
 # KEYS: the secret. ARGV: one to keep if there is none

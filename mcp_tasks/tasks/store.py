@@ -8,9 +8,10 @@ stores pass the one test body in `mcp_tasks.testing.check_task_store`.
 from __future__ import annotations
 
 import heapq
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import trio
 from attrs import frozen
@@ -106,6 +107,35 @@ class TaskStore(ABC):
         there are none.
         """
         await trio.sleep_forever()
+
+    lease_seconds: float = math.inf
+    """For how long a task's work counts as going on without a word from whoever does it."""
+
+    async def beat(self, held: Mapping[TaskId, int]) -> Collection[TaskId]:
+        """Say that the work of these tasks goes on, which was begun as their how manieth run; returns what is lost.
+
+        What is lost is over, gone, or was begun by somebody else.
+        """
+        return ()
+
+    async def release(self, held: Mapping[TaskId, int]) -> None:  # noqa: B027 - where nobody shares, nobody takes
+        """Leave the work of these tasks to others, who are told at once."""
+
+    async def abandoned(self, limit: int) -> Sequence[TaskId]:
+        """Up to `limit` unfinished tasks whose work was begun, and of which nothing was heard for `lease_seconds`."""
+        return ()
+
+    async def wait_for_work(self, worker: str) -> Sequence[TaskId]:
+        """Some of the tasks that wait for somebody to begin, for this worker alone; none if none have come for a while.
+
+        Each is to be named to `took` once it has been begun, or found to be begun. Those that were not, because their
+        worker died meanwhile, are given to another after `lease_seconds`.
+        """
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    async def took(self, worker: str, id: TaskId) -> None:  # noqa: B027
+        """Something that was waited for is taken care of."""
 
 
 class MemoryTaskStore(TaskStore):

@@ -60,8 +60,12 @@ class Lock:
     """The right to write a file, as a lock on a file beside it. Raises `StoreUnusable` if another has it."""
 
     def __init__(self, path: Path) -> None:
-        # Beside it, since closing any descriptor of the file itself would drop the locks that SQLite holds on it.
-        where = path.with_name(path.name + ".lock")
+        # Beside it, since closing any descriptor of the file itself would drop the locks that SQLite holds on it; and
+        # where it really is, since it may have other names.
+        really = path.resolve()
+        if not really.name or really.is_dir():
+            raise StoreUnusable(f"{str(path)!r} is not the name of a file")
+        where = really.with_name(really.name + ".lock")
         try:
             self._fd = os.open(where, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -85,6 +89,13 @@ def connect(path: Path, *, writes: bool, fresh: bool = False) -> sqlite3.Connect
 
     Raises `StoreUnusable`, also for an empty file unless it may be a `fresh` one.
     """
+    if fresh:
+        try:
+            os.close(
+                os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            )  # what was said is nobody else's business
+        except OSError as error:
+            raise StoreUnusable(f"{path}: {error.strerror}") from None
     try:
         uri = f"{path.absolute().as_uri()}?mode={'rwc' if writes else 'rw'}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
@@ -143,7 +154,10 @@ def check(connection: sqlite3.Connection, path: Path) -> int:
 
 def read_secret(connection: sqlite3.Connection, box: Box, path: Path) -> bytes:
     """The secret of the store, made if there is none. Raises `StoreUnusable` if `box` does not fit the file."""
-    kept = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    try:
+        kept = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"{path} is no task store: {error}") from None
     if not kept:
         secret = secrets.token_bytes(32)
         connection.execute("BEGIN IMMEDIATE")

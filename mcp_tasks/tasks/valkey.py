@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
@@ -26,12 +26,17 @@ from .kept import brief, decode, encode, keep_head, keep_outcome, lift_head, lif
 from .model import EMPTY, Outcome, TaskRecord
 from .store import Room, TaskStore
 
-__all__ = ["ValkeyTaskStore", "open_valkey"]
+__all__ = ["LEASE_SECONDS", "ValkeyTaskStore", "open_valkey"]
 
 logger = logging.getLogger("mcp_tasks.tasks")
 
 _OF_A_TASK: Final = ("task:", "notes:", "result:")
-_SHARED: Final = ("unfinished", "ends", "changes", "last")
+_SHARED: Final = ("unfinished", "ends", "changes", "last", "leases", "work")
+_GROUP: Final = "workers"
+_WORK_AT_ONCE: Final = "10"
+LEASE_SECONDS: Final = 30.0
+"""For how long a task's work counts as going on without a word from whoever does it."""
+
 _SECRET_BYTES: Final = 32
 _NEWS_MS: Final = "2000"  # how long the engine is asked to wait for news
 _AGAIN_SECONDS: Final = 0.5  # until it is asked again when it has failed
@@ -40,17 +45,26 @@ _INLINE_BYTES: Final = 8 * 1024  # an outcome up to this is kept in its record
 
 @asynccontextmanager
 async def open_valkey(
-    url: str, *, prefix: str = "mcp-tasks", key: bytes | None = None, answer_seconds: float = ANSWER_SECONDS
+    url: str,
+    *,
+    prefix: str = "mcp-tasks",
+    key: bytes | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> AsyncIterator[ValkeyTaskStore]:
     """Open the store in a Valkey or Redis server: ``async with open_valkey("redis://localhost") as store``.
 
     Stores of different `prefix` know nothing of each other. With `key`, 32 random bytes that all who share it have,
     everything but ids, times and sizes is encrypted. A server that does not answer in `answer_seconds` has failed.
-    Raises `StoreUnusable`.
+    The work of a task is taken over by others if nothing was heard of it for `lease_seconds`. Raises `StoreUnusable`.
     """
     # Whoever waits for news holds up whatever else goes by the same connection.
-    async with open_engine(url, answer_seconds=answer_seconds) as engine, open_engine(url) as news:
-        store = ValkeyTaskStore(engine, news, prefix=prefix, key=key)
+    async with (
+        open_engine(url, answer_seconds=answer_seconds) as engine,
+        open_engine(url) as news,
+        open_engine(url) as work,
+    ):
+        store = ValkeyTaskStore(engine, news, work, prefix=prefix, key=key, lease_seconds=lease_seconds)
         await store.open()
         yield store
 
@@ -65,9 +79,15 @@ class ValkeyTaskStore(TaskStore):
     durable = True
     shared = True
 
-    def __init__(self, engine: Engine, news: Engine, *, prefix: str, key: bytes | None) -> None:
+    def __init__(
+        self, engine: Engine, news: Engine, work: Engine, *, prefix: str, key: bytes | None, lease_seconds: float
+    ) -> None:
+        self.lease_seconds = lease_seconds
+        self._lease_ms = str(round(lease_seconds * 1000))
         self._engine = engine
         self._news = news
+        self._work = work
+        self._entries: dict[TaskId, bytes] = {}  # of the stream of work, by the task that each is of
         self._prefix = f"{{{prefix}}}:"
         self._box: Box = box_for(key)
         self._owners: dict[TaskId, str] = {}
@@ -77,6 +97,50 @@ class ValkeyTaskStore(TaskStore):
         self._get, self._page, self._unfinished, self._secret = (
             Script(script) for script in (scripts.GET, scripts.PAGE, scripts.UNFINISHED, scripts.SECRET)
         )
+        self._beat, self._abandoned = Script(scripts.BEAT), Script(scripts.ABANDONED)
+
+    # --- together with others -------------------------------------------------------------------------------------
+
+    async def beat(self, held: Mapping[TaskId, int]) -> Collection[TaskId]:
+        return await self._leased(held, self._lease_ms)
+
+    async def release(self, held: Mapping[TaskId, int]) -> None:
+        await self._leased(held, "0")
+
+    async def _leased(self, held: Mapping[TaskId, int], milliseconds: str) -> Collection[TaskId]:
+        if not held:
+            return ()
+        words = [word for id, runs in held.items() for word in (id, str(runs))]
+        lost = await self._engine.run(self._beat, self._of_all("leases"), [self._prefix, milliseconds, *words])
+        return [TaskId(id.decode()) for id in lost]
+
+    async def abandoned(self, limit: int) -> Sequence[TaskId]:
+        found = await self._engine.run(self._abandoned, self._of_all("leases"), [str(limit)])
+        return [TaskId(id.decode()) for id in found]
+
+    async def wait_for_work(self, worker: str) -> Sequence[TaskId]:
+        stream = self._prefix + "work"
+        reading = ("XREADGROUP", "GROUP", _GROUP, worker, "COUNT", _WORK_AT_ONCE)
+        found = await self._work.do(
+            "XAUTOCLAIM", stream, _GROUP, worker, self._lease_ms, "0", "COUNT", _WORK_AT_ONCE, group=(stream, _GROUP)
+        )
+        entries: Mapping[bytes, Any] = found[1] if found else {}
+        if not entries:
+            found = await self._work.do(*reading, "BLOCK", _NEWS_MS, "STREAMS", stream, ">", group=(stream, _GROUP))
+            entries = (found or {}).get(stream.encode(), {})
+        ids: list[TaskId] = []
+        for at, entry in entries.items():
+            if entry is not None:
+                id = TaskId(dict(entry)[b"id"].decode())
+                self._entries[id] = at
+                ids.append(id)
+        return ids
+
+    async def took(self, worker: str, id: TaskId) -> None:
+        stream, entry = self._prefix + "work", self._entries.pop(id, None)
+        if entry is not None:
+            await self._engine.do("XACK", stream, _GROUP, entry)
+            await self._engine.do("XDEL", stream, entry)
 
     async def open(self) -> None:
         """Get what all who share the store have in common. Raises `StoreUnusable` if the key is another one."""
@@ -110,6 +174,8 @@ class ValkeyTaskStore(TaskStore):
                 large,
                 "" if room is None else str(room.running),
                 "" if room is None else str(room.retained),
+                str(record.runs),
+                self._lease_ms,
                 *self._notes(record, 0),
             ],
         )
@@ -137,6 +203,8 @@ class ValkeyTaskStore(TaskStore):
                     outcome,
                     large,
                     str(known),
+                    str(new.runs),
+                    self._lease_ms,
                     *self._notes(new, known),
                 ],
             )
@@ -148,7 +216,9 @@ class ValkeyTaskStore(TaskStore):
         if ids:
             # Of what the engine has forgotten by itself, whose it was is only known from when it was due.
             args = [word for id in ids for word in (id, self._owners.pop(id, ""))]
-            await self._engine.run(self._remove, self._of_all("unfinished", "ends", "changes"), [self._prefix, *args])
+            await self._engine.run(
+                self._remove, self._of_all("unfinished", "ends", "changes", "leases"), [self._prefix, *args]
+            )
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -165,24 +235,30 @@ class ValkeyTaskStore(TaskStore):
 
     async def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
         of = self._prefix + "of:" + self._box.name(principal)
-        found = await self._engine.run(self._page, [of], [self._prefix, str(after), str(limit)])
-        rows = ((TaskId(id.decode()), position, row) for id, position, *row in found if row[0] is not None)
-        return [
-            (int(position), record)
-            for id, position, row in rows
-            for record in self._readable(id, partial(self._listed, id, *row))
-        ]
+        records: list[tuple[int, TaskRecord]] = []
+        while len(records) < limit:  # as many as were asked for, if there are as many that can be read
+            args = [self._prefix, str(after), str(limit - len(records))]
+            found = await self._engine.run(self._page, [of], args)
+            if not found:
+                break
+            for name, position, *row in found:
+                id, after = TaskId(name.decode()), int(position)
+                if row[0] is not None:
+                    records += ((after, record) for record in self._readable(id, partial(self._listed, id, *row)))
+        return records
 
     async def unfinished(self, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
-        found = await self._engine.run(
-            self._unfinished, self._of_all("unfinished"), [self._prefix, str(after), str(limit)]
-        )
         records: list[tuple[int, TaskRecord]] = []
-        for name, position in found:
-            id = TaskId(name.decode())
-            row = await self._row(id)
-            if row is not None:
-                records += ((int(position), record) for record in self._readable(id, partial(self._whole, id, *row)))
+        while len(records) < limit:
+            args = [self._prefix, str(after), str(limit - len(records))]
+            found = await self._engine.run(self._unfinished, self._of_all("unfinished"), args)
+            if not found:
+                break
+            for name, position in found:
+                id, after = TaskId(name.decode()), int(position)
+                row = await self._row(id)
+                if row is not None:
+                    records += ((after, record) for record in self._readable(id, partial(self._whole, id, *row)))
         return records
 
     async def due(self, now: float, limit: int) -> Sequence[TaskId]:

@@ -81,7 +81,13 @@ class _Row:
     settled: bool
     notes: int
     chunks: int
+    kept: int = 0
+    """The version that is in the file."""
     new: bool = False
+
+
+class _Unsure(Exception):
+    """What was worked out for many may be wrong: it has to be done one by one."""
 
 
 class _Plan:
@@ -101,6 +107,7 @@ class _Plan:
         self.notes: list[tuple[int, int, bytes]] = []
         self.chunks: list[tuple[int, int, bytes]] = []
         self.gone: list[_Row] = []
+        self.rewritten: list[int] = []
         self.last = 0
 
 
@@ -117,15 +124,19 @@ class Writer:
     def run(self, batch: Sequence[Errand[Any]]) -> None:
         """Do a batch of errands. One that fails takes none of the others with it."""
         try:
-            self._commit(batch)
+            gone = self._commit(batch)
         except Exception as error:
             self._undo()
-            if len(batch) > 1:
+            if len(batch) == 1 or _is_busy(error):
+                for errand in batch:
+                    errand.failure = explained(error)
+            else:
                 for errand in batch:
                     errand.failure = None
                     self.run([errand])
-            else:
-                batch[0].failure = explained(error)
+        else:
+            if gone:
+                self.give_back()
 
     def do(self, wish: Wish) -> None:
         """Do one thing, in a transaction of its own. Raises whatever goes wrong, which then has not happened."""
@@ -135,7 +146,8 @@ class Writer:
             self._undo()
             raise
 
-    def _commit(self, batch: Sequence[Errand[Any]]) -> None:
+    def _commit(self, batch: Sequence[Errand[Any]]) -> bool:
+        # Whether something was removed.
         plan = _Plan(careful=len(batch) == 1)
 
         def apply() -> None:
@@ -146,6 +158,7 @@ class Writer:
                     errand.failure = refusal
 
         self._write(plan, apply)
+        return bool(plan.gone)
 
     def _undo(self) -> None:
         self._rows.clear()
@@ -194,6 +207,7 @@ class Writer:
         id, row = new.id, self._row(plan, new.id)
         if row is None or row.version != new.version - 1:
             return False
+        self._be_sure(plan, row)
         parts, chunks = self._parts(new)
         # The journal only grows, at its end.
         added = islice(new.answers.items(), row.notes, None) if len(new.answers) > row.notes else ()
@@ -203,6 +217,8 @@ class Writer:
         account.running -= new.settled and not row.settled
         row.version, row.settled = new.version, new.settled
         row.notes += len(notes)
+        if row.chunks:
+            plan.rewritten.append(row.number)
         row.chunks = len(chunks)
         plan.parts[id] = parts
         return True
@@ -211,12 +227,18 @@ class Writer:
         row = self._row(plan, id)
         if row is None:
             return
+        self._be_sure(plan, row)
         account = self._account(plan, row.principal)
         account.retained -= 1
         account.running -= not row.settled
         plan.rows[id] = None
         plan.parts.pop(id, None)
         plan.gone.append(row)
+
+    def _be_sure(self, plan: _Plan, row: _Row) -> None:
+        # What is being created may exist already, which is found when it is written; nothing may be built on it before.
+        if row.new and not plan.careful:
+            raise _Unsure("it was created in the same batch")
 
     def _parts(self, record: TaskRecord) -> tuple[tuple[Any, ...], Sequence[bytes]]:
         # The end of its time, its head, its outcome as far as it is in the row; and the rest of that.
@@ -248,7 +270,9 @@ class Writer:
                 " JOIN principals p ON p.number = principal WHERE id = ?",
                 (id,),
             ).fetchone()
-            row = None if found is None else _Row(*found)
+            if found is not None:
+                number, name, version, settled, notes, chunks = found
+                row = _Row(number, name, version, bool(settled), notes, chunks, kept=version)
         plan.rows[id] = row
         return row
 
@@ -281,18 +305,18 @@ class Writer:
                 columns = (row.number, id, of, row.version, row.settled, row.notes, row.chunks)
                 new.append((*columns, *parts, plan.origins[id]))
             else:
-                changed.append((row.version, row.settled, row.notes, row.chunks, *parts, row.number))
+                changed.append((row.version, row.settled, row.notes, row.chunks, *parts, row.number, row.kept))
         many = self.connection.executemany
         many("INSERT INTO tasks VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", new)
-        many(_UPDATE, changed)
+        if many(_UPDATE, changed).rowcount != len(changed) and changed:
+            raise _Unsure("a row is not what it was taken for")
         many("INSERT INTO notes VALUES(?, ?, ?)", plan.notes)
+        many("DELETE FROM chunks WHERE task = ?", [(number,) for number in plan.rewritten])
         many("INSERT INTO chunks VALUES(?, ?, ?)", plan.chunks)
         self._delete(plan.gone)
         self._close_accounts(plan)
         execute("COMMIT")
         self._remember(plan)
-        if plan.gone:
-            self._give_back()
 
     def _delete(self, gone: Sequence[_Row]) -> None:
         for table, column, wanted in (
@@ -328,19 +352,29 @@ class Writer:
             if row is None or row.settled:
                 self._rows.pop(id, None)
             else:
-                row.new = False
+                row.new, row.kept = False, row.version
                 self._rows[id] = row
 
-    def _give_back(self) -> None:
-        # A little after each removal, so that it never takes long.
-        (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
-        if free > _FREE_PAGES:
-            self.connection.executescript(f"PRAGMA incremental_vacuum({_FREE_PAGES})")  # `execute` would step once
+    def give_back(self) -> None:
+        """Give space back that nothing is in: a little after each removal, so that it never takes long."""
+        try:
+            (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
+            if free > _FREE_PAGES:
+                # By a script, since `execute` would step once.
+                self.connection.executescript(f"PRAGMA incremental_vacuum({_FREE_PAGES})")
+        except sqlite3.Error:
+            logger.warning("the task store cannot give back space now", exc_info=True)
 
 
 _UPDATE: Final = (
-    "UPDATE tasks SET version = ?, settled = ?, notes = ?, chunks = ?, ends = ?, head = ?, outcome = ? WHERE number = ?"
+    "UPDATE tasks SET version = ?, settled = ?, notes = ?, chunks = ?, ends = ?, head = ?, outcome = ?"
+    " WHERE number = ? AND version = ?"
 )
+
+
+def _is_busy(error: Exception) -> bool:
+    # Somebody else holds the file, which is not going to be better for the next errand.
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def _pieces(whole: bytes) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ JSONObject = dict[str, Any]
 
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 INTERRUPTED = "The task was interrupted"
+ENDING = "its receiver is shutting down"
 
 
 @frozen
@@ -67,9 +68,10 @@ class CancelAsked:
 
 @frozen
 class Cancelled:
-    """That was acknowledged."""
+    """That was acknowledged; if it was not over before, as a session would have said, that is how it has ended."""
 
     id: str
+    for_certain: bool = False
 
 
 @frozen
@@ -125,8 +127,8 @@ def violations(history: Iterable[Fact], steps: Iterable[Effect | Kept] = ()) -> 
                     found.append(f"{id}: {key} was answered, and is asked again")
             case CancelAsked(id):
                 tasks[id].cancelling = True
-            case Cancelled(id):
-                tasks[id].acknowledged = True
+            case Cancelled(id, for_certain):
+                tasks[id].acknowledged = for_certain
     for id, known in tasks.items():
         found += _wrong_ends(id, known)
     found += _doubled(steps)
@@ -139,8 +141,12 @@ def _wrong_ends(id: str, known: _Known) -> Iterable[str]:
         yield f"{id}: never came to an end: {last}"
         return
     outcome = last.outcome or ""
-    if last.status == "cancelled" and not known.cancelling:
+    if known.acknowledged and last.status != "cancelled":
+        yield f"{id}: was cancelled, and is {last.status}"
+    if last.status == "cancelled" and not known.cancelling and ENDING not in outcome:
         yield f"{id}: nobody has cancelled it"
+    if last.status == "cancelled" and not known.cancelling and ENDING in outcome and created.tool == "order":
+        yield f"{id}: order is cancelled: {outcome}"
     if last.status == "completed" and outcome != f"{created.order} for Ada":
         yield f"{id}: came to {outcome!r}, which is not what was ordered"
     if last.status == "failed" and (created.tool == "order" or INTERRUPTED not in outcome):

@@ -25,6 +25,9 @@ async def _serve(port: int, store: str, steps: str) -> None:
         async with trio.open_nursery() as nursery:
             server = await nursery.start(partial(serve_http, peer, port=port))
             os.write(1, f"listening {server.address[1]}\n".encode())
+            with trio.open_signal_receiver(signal.SIGTERM) as signals:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
 
 
 def main() -> None:

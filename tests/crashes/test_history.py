@@ -27,7 +27,7 @@ RIGHT: list[Fact] = [
     Asked("a", "who"),
     Answered("a", "who"),
     CancelAsked("c"),
-    Cancelled("c"),
+    Cancelled("c", for_certain=True),
     Seen("c", "cancelled", "by request"),
     Seen("b", "failed", "The task was interrupted: its receiver has ended"),
     Seen("a", "completed", "1 for Ada"),
@@ -61,6 +61,11 @@ def test_what_is_planted_is_found(at: int, planted: Fact, said: str) -> None:
     [
         (Seen("c", "cancelled", "by request"), Seen("c", "working"), "c: never came to an end"),
         (CancelAsked("c"), Seen("c", "working"), "c: nobody has cancelled it"),
+        (
+            Seen("c", "cancelled", "by request"),
+            Seen("c", "completed", "3 for Ada"),
+            "c: was cancelled, and is completed",
+        ),
         (Created("b", "fragile", 2), Created("b", "order", 2), "b: order has failed: The task was interrupted"),
         (
             Seen("b", "failed", "The task was interrupted: its receiver has ended"),
@@ -73,6 +78,12 @@ def test_what_is_planted_is_found(at: int, planted: Fact, said: str) -> None:
 def test_what_is_exchanged_is_found(old: Fact, new: Fact, said: str) -> None:
     found = violations([new if fact == old else fact for fact in RIGHT], STEPS)
     assert any(one.startswith(said) for one in found), found
+
+
+def test_an_orderly_end_cancels_what_is_not_run_again() -> None:
+    ended = Seen("b", "cancelled", "The task was interrupted: its receiver is shutting down")
+    assert violations([Created("b", "fragile", 2), ended]) == []
+    assert violations([Created("b", "order", 2), ended]) == ["b: order is cancelled: " + (ended.outcome or "")]
 
 
 def test_a_step_that_was_kept_is_not_done_again() -> None:

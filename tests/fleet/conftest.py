@@ -50,7 +50,7 @@ class Redis:
         os.kill(self.process.pid, number)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: elsewhere, a child that is left fails a test
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     if shutil.which("redis-server") is None:
         assert "CI" not in os.environ, "CI has redis-server"

@@ -5,6 +5,7 @@ The same over a real file, real processes and real kills is in tests/faults.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,6 +25,10 @@ from mcp_tasks import (
     Principal,
     RequestFailed,
     Side,
+    StoreFailed,
+    TaskAlreadySettled,
+    TaskId,
+    TaskRecord,
     TaskState,
 )
 from mcp_tasks.testing import Remote, scripted
@@ -490,3 +495,175 @@ async def test_a_record_of_a_version_that_came_after_is_not_run(make_peer: MakeP
     async with served(forge(make_peer, broken, log), NEW) as remote:
         assert await state_of(remote, good) == "input_required"
         assert await state_of(remote, bad) == "failed"
+
+
+# --- what a review has found ------------------------------------------------------------------------------------------
+
+
+async def test_an_effect_that_was_done_is_kept_though_everything_is_ending(
+    make_peer: MakePeer, autojump_clock: Any
+) -> None:
+    """It cannot be stopped in the midst, and the peer is closed meanwhile."""
+    disk, paid = SlowDisk(), []
+
+    def shop() -> Peer:
+        peer = make_peer(store=disk, clock=Clock(EPOCH))
+
+        async def pay() -> str:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(2)
+                paid.append("paid")
+                return "receipt"
+
+        @peer.tool(task="required", restartable=True)
+        async def order(ctx: Context) -> str:
+            return await ctx.once("pay", pay)
+
+        return peer
+
+    async with served(shop(), NEW) as remote:
+        id = await begin(remote)
+        await trio.sleep(1)
+    async with served(shop(), NEW) as remote:
+        await trio.sleep(10)
+        assert await text_of(remote, id) == "receipt"
+    assert paid == ["paid"]
+
+
+class SlowDisk(Disk):
+    """Takes a while, and can be cancelled before it begins."""
+
+    async def replace(self, new: TaskRecord) -> bool:
+        await trio.sleep(0.1)
+        return await super().replace(new)
+
+
+class Unsure(Disk):
+    """Does what it is asked to, and once says that it has failed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = 0
+        self.late = 0.0
+
+    async def replace(self, new: TaskRecord) -> bool:
+        done = await super().replace(new)
+        if new.settled and self.fails:
+            self.fails -= 1
+            raise StoreFailed
+        if new.settled:
+            await trio.sleep(self.late)
+        return done
+
+
+@pytest.mark.parametrize(("fails", "late"), [(1, 0.0), (0, 1.0)])
+async def test_an_end_that_was_kept_is_told_however_the_store_says_so(
+    make_peer: MakePeer, fails: int, late: float, autojump_clock: Any
+) -> None:
+    """Though it says that it has failed; or says it when somebody else has seen it already."""
+    disk = Unsure()
+    disk.fails, disk.late = fails, late
+    peer = make_peer(store=disk, clock=Clock(EPOCH))
+    told = trio.Event()
+
+    @peer.tool(task="required")
+    async def order(ctx: Context) -> str:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(told.wait)
+        return "done"
+
+    async with served(peer, OLD) as remote:
+        id = await begin(remote)
+        waiting = await remote.ask("tasks/result", {"taskId": id})
+        await remote.quiet()
+        told.set()
+        await trio.testing.wait_all_tasks_blocked()
+        with contextlib.suppress(TaskAlreadySettled):
+            await peer.tasks.report(TaskId(id), "late")
+        assert (await remote.answer(waiting))["content"][0]["text"] == "done"
+        statuses = [m["params"]["status"] for m in remote.received if m.get("method") == "notifications/tasks/status"]
+        assert statuses == ["completed"]
+        assert peer.tasks.live == 0
+
+
+async def test_what_cannot_be_removed_takes_nothing_from_whoever_looks(
+    make_peer: MakePeer, autojump_clock: Any
+) -> None:
+    """A full disk, and somebody else's task is due."""
+    log, disk = Log(), Disk()
+    peer = forge(make_peer, disk, log, limits=Limits(max_ttl_ms=10**9))
+    async with peer, scripted(peer, revision=OLD, principal=ADA) as remote:
+        mine = await remote.request("tools/call", {"name": "fragile", "task": {"ttl": 10**8}})
+        async with scripted(peer, revision=OLD, principal="bob") as other:
+            theirs = await other.request("tools/call", {"name": "fragile", "task": {"ttl": 1000}})
+
+            async def full(*ids: Any) -> None:
+                raise StoreFailed
+
+            kept, disk.remove = disk.remove, full  # type: ignore[method-assign]
+            await trio.sleep(10)
+            assert await state_of(remote, mine["task"]["taskId"]) == "input_required"
+            assert len((await remote.request("tasks/list"))["tasks"]) == 1
+            assert (await other.request("tasks/list"))["tasks"] == [], "it counts as gone"
+            with pytest.raises(RequestFailed, match="not found"):
+                await state_of(other, theirs["task"]["taskId"])
+            disk.remove = kept  # type: ignore[method-assign]
+            await trio.sleep(10)
+            assert len(disk) == 1
+        await remote.request("tasks/cancel", {"taskId": mine["task"]["taskId"]})
+
+
+async def test_orderly_ends_are_not_held_against_a_task(make_peer: MakePeer, autojump_clock: Any) -> None:
+    log, disk = Log(), Disk()
+    limits = Limits(task_runs=3)
+    async with served(forge(make_peer, disk, log, limits=limits), NEW) as remote:
+        id = await begin(remote)
+    for _ in range(10):
+        async with served(forge(make_peer, disk, log, limits=limits), NEW) as remote:
+            await remote.quiet()
+            assert await state_of(remote, id) == "input_required"
+    log.go.set()
+    async with served(forge(make_peer, disk, log, limits=limits), NEW) as remote:
+        await answer(remote, id)
+        assert await text_of(remote, id) == "receipt for Ada"
+
+
+@pytest.mark.parametrize("error", [ValueError("cleanup"), RequestFailed(1, "cleanup")])
+async def test_a_cleanup_that_fails_at_the_end_is_no_end_of_the_task(
+    make_peer: MakePeer, error: Exception, autojump_clock: Any
+) -> None:
+    disk = Disk()
+
+    def shop(fails: bool) -> Peer:
+        peer = make_peer(store=disk, clock=Clock(EPOCH))
+
+        @peer.handle("tools/call", task="required", restartable=True)
+        async def order(ctx: Context, params: JSONObject) -> JSONObject:
+            if not fails:
+                return {"content": [{"type": "text", "text": "done"}]}
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise error
+
+        return peer
+
+    async with served(shop(True), NEW) as remote:
+        id = await begin(remote)
+    assert [record.state for record in disk.records()] == [TaskState.WORKING]
+    async with served(shop(False), NEW) as remote:
+        await remote.quiet()
+        assert await text_of(remote, id) == "done"
+
+
+async def test_however_many_there_are_all_are_taken_up(make_peer: MakePeer, autojump_clock: Any) -> None:
+    log, disk = Log(), Disk()
+    limits = Limits(running_tasks=1000)
+    async with served(forge(make_peer, disk, log, limits=limits), NEW) as remote:
+        for number in range(600):
+            await begin(remote, "order" if number % 2 else "fragile")
+        disk = await disk.after_a_crash()
+    async with forge(make_peer, disk, log, limits=limits) as peer:
+        states = [record.state for record in disk.records()]
+        assert states.count(TaskState.RAISED) == 300
+        assert peer.tasks.live == 300

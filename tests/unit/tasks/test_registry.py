@@ -389,7 +389,7 @@ async def test_without_lifetimes_nobody_wakes_up(autojump_clock):
     with trio.move_on_after(10**6) as waited:
         await registry.keep_time()
     assert waited.cancelled_caught
-    assert registry._next_end == math.inf
+    assert registry.lifetimes.next_end == math.inf
 
 
 @pytest.mark.parametrize("epoch", [0.0, 1.76e9])

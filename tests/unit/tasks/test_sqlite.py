@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from mcp_tasks import (
     InternalError,
+    InvalidParams,
     LimitReached,
     LocalProtocolError,
     MemoryTaskStore,
@@ -38,8 +40,10 @@ from mcp_tasks import (
     TaskStore,
 )
 from mcp_tasks.tasks import tables
+from mcp_tasks.tasks.batches import Errand
 from mcp_tasks.tasks.boxes import SealedBox
-from mcp_tasks.tasks.kept import keep_outcome, lift_outcome
+from mcp_tasks.tasks.kept import decode, encode, keep_outcome, lift_outcome
+from mcp_tasks.tasks.writing import Remove
 from mcp_tasks.testing import check_task_store
 
 KEY = bytes(range(32))
@@ -96,6 +100,7 @@ async def test_it_keeps_the_contract(tmp_path: Path, key: bytes | None) -> None:
 
 # --- the same as in memory --------------------------------------------------------------------------------------------
 
+NARROW = Room(running=2, retained=3)
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 STEPS = st.lists(
     st.one_of(
@@ -111,12 +116,12 @@ STEPS = st.lists(
 )
 
 
-async def _step(store: TaskStore, step: tuple[Any, ...], number: int) -> object:
+async def _step(store: TaskStore, step: tuple[Any, ...], number: int, room: Room | None = NARROW) -> object:
     try:
         match step:
             case ("create", name, principal, ttl_ms):
                 new = record(name, principal=Principal(principal), ttl_ms=ttl_ms, answers={"first": number})
-                await store.create(new, Room(running=2, retained=3))
+                await store.create(new, room)
             case ("remove", *names):
                 await store.remove(*names)
             case (change, name, *size) if (old := await store.get(name)) is not None:
@@ -197,12 +202,7 @@ def test_a_run_that_ended_in_the_midst_holds_up_none_that_follows(store: SQLiteT
     """Whoever was waiting went down with it; what was asked may have been done or not."""
 
     async def crash() -> None:
-        async def wait() -> None:
-            await store.create(record("lost"))
-
-        coroutine = wait()
-        coroutine.send(None)  # as a task that nobody will ever wake: it has asked, and its run ends
-        coroutine.close()
+        store._writing._gathered.append(Errand(Remove(())))  # asked, and the run ends before it is sent
 
     trio.run(crash)
     trio.run(store.create, record("a"))
@@ -355,6 +355,154 @@ async def test_a_file_that_is_broken_is_said(path: Path, caplog: pytest.LogCaptu
     assert "cannot be read" in caplog.text
 
 
+class Flaky:
+    """The writer's connection, some of whose statements fail."""
+
+    def __init__(self, connection: sqlite3.Connection, fails: Callable[[str], bool]) -> None:
+        self._connection = connection
+        self._fails = fails
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._connection, name)
+        if name not in ("execute", "executemany", "executescript"):
+            return method
+
+        def run(statement: str, *args: Any) -> Any:
+            if self._fails(statement):
+                raise sqlite3.OperationalError("planted")
+            return method(statement, *args)
+
+        return run
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_what_is_counted_is_what_there_is_whatever_fails(tmp_path: Path, seed: int) -> None:
+    """Many at a time, statements of which fail now and then: what a principal has is never miscounted."""
+    chance = random.Random(seed)
+    path = tmp_path / "tasks.db"
+    names = [f"t{number}" for number in range(12)]
+    steps: list[tuple[Any, ...]] = []
+    for _ in range(100):
+        name = chance.choice(names)
+        create = ("create", name, chance.choice(["ada", "bob"]), 1000)
+        steps.append(chance.choice([create, create, ("note", name), ("settle", name, 1), ("remove", name)]))
+
+    async def one(store: SQLiteTaskStore, step: tuple[Any, ...], number: int) -> None:
+        try:
+            await _step(store, step, number, None)
+        except StoreFailed:
+            pass
+
+    async def walk() -> None:
+        with SQLiteTaskStore(path) as store:
+            plain = store._writer.connection
+            store._writer.connection = Flaky(plain, lambda statement: chance.random() < 0.1)  # type: ignore[assignment]
+            for at in range(0, len(steps), 5):
+                async with trio.open_nursery() as nursery:
+                    for number, step in enumerate(steps[at : at + 5]):
+                        nursery.start_soon(one, store, step, at + number)
+            truth = plain.execute(
+                "SELECT name, count(*), sum(NOT settled) FROM tasks JOIN principals p ON p.number = principal"
+                " GROUP BY name"
+            ).fetchall()
+            counted = plain.execute("SELECT name, retained, running FROM principals").fetchall()
+            assert sorted(counted) == sorted(truth)
+            left = plain.execute("SELECT count(*) FROM notes WHERE task NOT IN (SELECT number FROM tasks)").fetchone()
+            assert left == (0,)
+
+    trio.run(walk)
+
+
+async def test_what_was_committed_is_not_done_again_because_tidying_up_fails(store: SQLiteTaskStore) -> None:
+    plain = store._writer.connection
+    store._writer.connection = Flaky(plain, lambda statement: "freelist" in statement)  # type: ignore[assignment]
+    await store.create(record("old"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.remove, TaskId("old"))
+        nursery.start_soon(store.create, record("b"))
+    assert await store.get(TaskId("b")) == record("b")
+    store._writer.connection = plain
+
+
+async def test_a_batch_that_builds_on_what_is_being_created(store: SQLiteTaskStore) -> None:
+    """It may exist already: then what was asked after it concerns the one that was there."""
+    held = Held(store)
+    failed: list[str] = []
+
+    async def create_again() -> None:
+        try:
+            await store.create(record("a"))
+        except LocalProtocolError as error:
+            failed.append(str(error))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.create, record("a"))
+        await trio.to_thread.run_sync(held.begun.wait)
+        nursery.start_soon(create_again)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(store.remove, TaskId("a"))
+        await trio.testing.wait_all_tasks_blocked()
+        held.let_go()
+    assert failed == ["there is a task a already"]
+    assert await store.get(TaskId("a")) is None
+
+
+async def test_one_that_holds_the_file_from_outside_fails_a_batch_once(path: Path) -> None:
+    with SQLiteTaskStore(path) as store:
+        store._writer.connection.execute("PRAGMA busy_timeout = 50")
+        outside = sqlite3.connect(path, isolation_level=None)
+        outside.execute("BEGIN IMMEDIATE")
+        begun: list[str] = []
+        store._writer.connection.set_trace_callback(lambda said: begun.append(said) if "BEGIN" in said else None)
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(_refused, store, number)
+        assert len(begun) == 1
+        outside.execute("ROLLBACK")
+        outside.close()
+        await store.create(record("a"))
+
+
+async def _refused(store: SQLiteTaskStore, number: int) -> None:
+    with pytest.raises(StoreFailed):
+        await store.create(record(f"t{number}"))
+
+
+async def test_nobody_waits_for_ever_whatever_happens_in_the_thread(
+    store: SQLiteTaskStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(batch: Any) -> None:
+        raise KeyError("planted")
+
+    kept, store._writing._run = store._writing._run, broken
+    with pytest.raises(StoreFailed):
+        await store.create(record("a"))
+    store._writing._run = kept
+    await store.create(record("a"))
+    assert "planted" in caplog.text
+
+
+async def test_it_may_be_closed_from_any_thread_while_it_is_asked(tmp_path: Path) -> None:
+    for number in range(20):
+        store = SQLiteTaskStore(tmp_path / f"{number}.db")
+        refused = 0
+
+        async def ask() -> None:
+            nonlocal refused
+            try:
+                while True:
+                    await store.remove()  # noqa: B023
+            except RuntimeError:
+                refused += 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(ask)
+            await trio.lowlevel.checkpoint()
+            await trio.to_thread.run_sync(store.close)
+        assert refused == 10
+
+
 # --- size -------------------------------------------------------------------------------------------------------------
 
 
@@ -412,6 +560,34 @@ def test_the_second_is_refused_and_told_who_has_it(store: SQLiteTaskStore, path:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert f"is in use by process {os.getpid()}" in done.stderr
     trio.run(store.create, record("a"))
+
+
+def test_another_name_of_the_same_file_is_the_same_file(store: SQLiteTaskStore, path: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(path)
+    with pytest.raises(StoreUnusable, match="is in use by process"):
+        SQLiteTaskStore(tmp_path / "link.db")
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_what_is_no_name_of_a_file(name: str) -> None:
+    with pytest.raises(StoreUnusable, match="is not the name of a file"):
+        SQLiteTaskStore(name)
+
+
+def test_what_was_said_is_nobody_elses_business(store: SQLiteTaskStore, path: Path) -> None:
+    trio.run(store.create, record("a"))
+    assert {file.name: oct(file.stat().st_mode & 0o777) for file in path.parent.iterdir()} == dict.fromkeys(
+        ("tasks.db", "tasks.db-wal", "tasks.db-shm", "tasks.db.lock"), "0o600"
+    )
+
+
+async def test_a_record_that_cannot_be_read_hides_none_that_follow(store: SQLiteTaskStore) -> None:
+    for number in range(10):
+        await store.create(record(f"t{number}"))
+    store._writer.connection.execute("UPDATE tasks SET head = x'00' WHERE id IN ('t1', 't2', 't3', 't4', 't5')")
+    assert [r.id for _, r in await store.page(ADA, 0, 4)] == ["t0", "t6", "t7", "t8"]
+    assert [r.id for _, r in await store.unfinished(0, 2)] == ["t0", "t6"]
+    assert await store.due(1000.0, 99) == [f"t{number}" for number in range(10)], "all of them go in the end"
 
 
 def test_who_was_killed_holds_up_nobody(path: Path) -> None:
@@ -550,6 +726,20 @@ def test_the_same_is_never_sealed_to_the_same() -> None:
 
 class Own(Refusal):
     """An error of a user's own."""
+
+
+class OutOfStock(InvalidParams):
+    """Another, which knows things that are no JSON."""
+
+    def __init__(self) -> None:
+        super().__init__("out of stock", {"left": 0})
+        self.cause = ValueError()
+
+
+def test_what_a_class_of_ones_own_knows_besides_is_left_out() -> None:
+    found = lift_outcome(decode(encode(keep_outcome(Raised(OutOfStock())))))
+    assert isinstance(found, Raised)
+    assert (type(found.error), found.error.message) == (InvalidParams, "out of stock")
 
 
 @pytest.mark.parametrize(

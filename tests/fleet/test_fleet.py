@@ -1,0 +1,443 @@
+"""Several processes on one store: front ends that are spoken to, workers that run the handlers, and one that dies.
+
+Here each is a peer of its own in this process, with connections of its own to a real server. Real processes are killed
+in tests/crashes.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from attrs import define, field
+
+from mcp_tasks import (
+    Context,
+    JSONObject,
+    Limits,
+    Peer,
+    Principal,
+    RequestFailed,
+    StoreFailed,
+    TaskId,
+    TaskState,
+    ToolError,
+)
+from mcp_tasks.testing import Remote, scripted
+
+pytest.importorskip("glide", reason="the extra valkey is not installed")
+
+from mcp_tasks.tasks.valkey import ValkeyTaskStore, open_valkey
+
+from .conftest import Redis
+
+OLD, NEW = "2025-11-25", "2026-07-28"
+ADA = "ada"
+NAMED = {"action": "accept", "content": {"name": "Ada"}}
+LEASE = 0.6
+requirement = pytest.mark.requirement
+
+
+@define
+class Fleet:
+    """Peers that share a store, and what their handlers have done, wherever."""
+
+    redis: Redis
+    prefix: str
+    nursery: trio.Nursery
+    lease_seconds: float = 30.0
+    limits: Limits = field(factory=lambda: Limits(poll_interval_ms=1))
+    log: list[tuple[str, str]] = field(factory=list)
+    """Who has done what."""
+    go: trio.Event = field(factory=trio.Event)
+    peers: list[Peer] = field(factory=list)
+    dead: set[str] = field(factory=set)
+    leaving: dict[str, trio.Event] = field(factory=dict)
+    gone: dict[str, trio.Event] = field(factory=dict)
+
+    async def join(self, name: str, *, works: bool) -> Peer:
+        """Another one."""
+        self.leaving[name], self.gone[name] = trio.Event(), trio.Event()
+        peer = await self.nursery.start(self._run, name, works)
+        assert isinstance(peer, Peer)
+        return peer
+
+    async def leave(self, name: str) -> None:
+        """It leaves in an orderly way."""
+        self.leaving[name].set()
+        await self.gone[name].wait()
+
+    async def _run(self, name: str, works: bool, *, task_status: trio.TaskStatus[Peer]) -> None:
+        async with open_valkey(self.redis.url, prefix=self.prefix, lease_seconds=self.lease_seconds) as store:
+            self._can_die(name, store)
+            async with self._peer(name, store, works) as peer:
+                task_status.started(peer)
+                await self.leaving[name].wait()
+        self.gone[name].set()
+
+    def _peer(self, name: str, store: ValkeyTaskStore, works: bool) -> Peer:
+        peer = Peer(name, "1.0", limits=self.limits)
+        peer.use_store(store, works=works)
+        self.peers.append(peer)
+
+        async def order(ctx: Context, what: str) -> str:
+            async def pay() -> str:
+                self.log.append((name, "paid"))
+                return "receipt"
+
+            self.log.append((name, "begun"))
+            try:
+                receipt = await ctx.once("pay", pay)
+                await ctx.report("paid")
+                try:
+                    form = await ctx.elicit("For whom?", {"name": str})
+                except RequestFailed as refused:
+                    raise ToolError(f"nobody says: {refused.message} {refused.code}") from None
+                await self.go.wait()
+                return f"{what} for {form['name']}, {receipt}"
+            finally:
+                self.log.append((name, "left"))
+
+        peer.tool(task="required", restartable=True)(order)
+        peer.tool(task="required", name="fragile")(order)
+        peer.tool(task="optional", name="maybe", grace=1000)(order)
+        return peer
+
+    def _can_die(self, name: str, store: ValkeyTaskStore) -> None:
+        # What a process that was stopped looks like to the others: nothing comes of it any more.
+        def mortal(method: Callable[..., Any]) -> Callable[..., Any]:
+            async def called(*args: Any) -> Any:
+                if name in self.dead:
+                    raise StoreFailed("dead")
+                return await method(*args)
+
+            return called
+
+        for method in ("create", "replace", "remove", "get", "beat", "release", "abandoned", "wait_for_work", "took"):
+            setattr(store, method, mortal(getattr(store, method)))
+
+    def who(self, what: str) -> list[str]:
+        return [name for name, done in self.log if done == what]
+
+
+def with_fleet(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a test a fleet, within its own trio task; afterwards nothing of it may be left."""
+
+    @functools.wraps(test)
+    async def run(redis: Redis, fresh_prefix: Callable[[], str], **options: Any) -> None:
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                fleet = Fleet(redis, fresh_prefix(), nursery)
+                await test(fleet, **options)
+                for name in fleet.leaving:
+                    await fleet.leave(name)
+        check_leaks_of(fleet)
+
+    ours = inspect.signature(run, follow_wrapped=False).parameters.values()
+    theirs = [one for one in inspect.signature(test).parameters.values() if one.name != "fleet"]
+    given = [one.replace(kind=one.KEYWORD_ONLY) for one in [*list(ours)[:2], *theirs]]
+    run.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
+    return run
+
+
+def check_leaks_of(fleet: Fleet) -> None:
+    for peer in fleet.peers:
+        assert (peer.tasks.live, peer.links, list(peer.connections)) == (0, {}, []), peer
+        assert (peer.tasks.watched, peer.tasks.others.told, peer.tasks.others._elsewhere) == ({}, {}, {}), peer
+
+
+@asynccontextmanager
+async def client(peer: Peer, revision: str = NEW) -> AsyncIterator[Remote]:
+    async with scripted(peer, revision=revision, principal=ADA) as remote:
+        yield remote
+
+
+async def begin(remote: Remote, name: str = "order") -> str:
+    params: JSONObject = {"name": name, "arguments": {"what": "a lamp"}}
+    if remote.stamp is None:
+        params["task"] = {}
+    created = await remote.request("tools/call", params)
+    return str(created["task"]["taskId"] if remote.stamp is None else created["taskId"])
+
+
+async def until(remote: Remote, id: str, status: str) -> JSONObject:
+    while (task := await remote.request("tasks/get", {"taskId": id}))["status"] != status:
+        await trio.lowlevel.checkpoint()
+    return task
+
+
+async def answer(remote: Remote, id: str) -> None:
+    (key,) = (await until(remote, id, "input_required"))["inputRequests"]
+    await remote.request("tasks/update", {"taskId": id, "inputResponses": {key: NAMED}})
+
+
+# --- any front end, any worker ----------------------------------------------------------------------------------------
+
+
+@with_fleet
+async def test_a_worker_runs_what_a_front_end_was_asked_for(fleet: Fleet) -> None:
+    """Made at one front end, looked at and answered at another, in the newer era."""
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    await fleet.join("worker", works=True)
+    async with client(one) as first, client(two) as second:
+        id = await begin(first)
+        await answer(second, id)
+        assert (await until(first, id, "working"))["statusMessage"] == "paid"
+        fleet.go.set()
+        for remote in (first, second):
+            task = await until(remote, id, "completed")
+            assert task["result"]["content"][0]["text"] == "a lamp for Ada, receipt"
+    assert fleet.log == [("worker", "begun"), ("worker", "paid"), ("worker", "left")]
+
+
+@requirement("T25-075", "T25-076")
+@pytest.mark.parametrize("waits_at", ["one", "two"])
+@with_fleet
+async def test_a_question_reaches_whoever_waits_for_the_result(fleet: Fleet, waits_at: str) -> None:
+    """In a session: whichever front end it is connected to."""
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    await fleet.join("worker", works=True)
+    fleet.go.set()
+    async with client(one, OLD) as first, client(two, OLD) as second:
+        id = await begin(first)
+        remote = first if waits_at == "one" else second
+        waiting = await remote.ask("tasks/result", {"taskId": id})
+        question = await remote.expect("elicitation/create")
+        assert question["params"]["_meta"]["io.modelcontextprotocol/related-task"] == {"taskId": id}
+        await remote.reply(question, NAMED)
+        assert (await remote.answer(waiting))["content"][0]["text"] == "a lamp for Ada, receipt"
+        assert (await second.request("tasks/result", {"taskId": id}))["content"][0]["text"].startswith("a lamp")
+        statuses = [m["params"]["status"] for m in first.received if m.get("method") == "notifications/tasks/status"]
+        assert statuses[-1] == "completed", "who made it is told how it goes"
+
+
+@with_fleet
+async def test_a_question_that_is_refused(fleet: Fleet) -> None:
+    front = await fleet.join("front", works=False)
+    await fleet.join("worker", works=True)
+    async with client(front, OLD) as remote:
+        id = await begin(remote)
+        waiting = await remote.ask("tasks/result", {"taskId": id})
+        await remote.refuse(await remote.expect("elicitation/create"), -1, "not at home")
+        result = await remote.answer(waiting)
+        assert (result["isError"], result["content"][0]["text"]) == (True, "nobody says: not at home -1")
+
+
+@with_fleet
+async def test_a_question_is_asked_again_by_whoever_waits_next(fleet: Fleet) -> None:
+    """The first to wait goes away without an answer."""
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    await fleet.join("worker", works=True)
+    fleet.go.set()
+    async with client(two, OLD) as second:
+        async with client(one, OLD) as first:
+            id = await begin(first)
+            await first.ask("tasks/result", {"taskId": id})
+            await first.expect("elicitation/create")
+        waiting = await second.ask("tasks/result", {"taskId": id})
+        await second.reply(await second.expect("elicitation/create"), NAMED)
+        assert "for Ada" in (await second.answer(waiting))["content"][0]["text"]
+
+
+@pytest.mark.parametrize("works", [False, True])
+@with_fleet
+async def test_a_task_is_cancelled_from_anywhere(fleet: Fleet, works: bool) -> None:
+    one, two = await fleet.join("one", works=works), await fleet.join("two", works=False)
+    if not works:
+        await fleet.join("worker", works=True)
+    async with client(one) as first, client(two) as second:
+        id = await begin(first)
+        await until(first, id, "input_required")
+        await second.request("tasks/cancel", {"taskId": id})
+        assert (await until(first, id, "cancelled"))["statusMessage"]
+        while ("one" if works else "worker", "left") not in fleet.log:
+            await trio.lowlevel.checkpoint()
+
+
+@with_fleet
+async def test_whoever_listens_is_told_wherever_it_happens(fleet: Fleet) -> None:
+    one, two = await fleet.join("one", works=True), await fleet.join("two", works=False)
+    fleet.go.set()
+    async with client(one) as first, client(two) as second:
+        id = await begin(first)
+        await until(first, id, "input_required")
+        await second.ask("subscriptions/listen", {"notifications": {"taskIds": [id]}})
+        assert (await second.expect("notifications/tasks"))["params"]["status"] == "input_required"
+        await answer(first, id)
+        while (await second.expect("notifications/tasks"))["params"]["status"] != "completed":
+            pass
+
+
+@with_fleet
+async def test_all_front_ends_have_one_list(fleet: Fleet) -> None:
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    async with client(one, OLD) as first, client(two, OLD) as second:
+        ids = [await begin(first), await begin(second), await begin(first)]
+        listed = await second.request("tasks/list")
+        assert [task["taskId"] for task in listed["tasks"]] == ids
+        for id in ids:
+            await first.request("tasks/cancel", {"taskId": id})
+
+
+@with_fleet
+async def test_limits_hold_for_all_together(fleet: Fleet) -> None:
+    fleet.limits = Limits(running_tasks=3)
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    async with client(one) as first, client(two) as second:
+        ids = [await begin(first), await begin(second), await begin(first)]
+        with pytest.raises(RequestFailed, match="Too many unfinished tasks: 3, the limit is 3"):
+            await begin(second)
+        for id in ids:
+            await second.request("tasks/cancel", {"taskId": id})
+
+
+@with_fleet
+async def test_a_front_end_that_does_no_work_makes_a_task_of_what_may_be_one(fleet: Fleet) -> None:
+    front = await fleet.join("front", works=False)
+    await fleet.join("worker", works=True)
+    fleet.go.set()
+    async with client(front) as remote:
+        id = await begin(remote, "maybe")
+        await answer(remote, id)
+        await until(remote, id, "completed")
+    assert fleet.who("begun") == ["worker"]
+
+
+@with_fleet
+async def test_a_worker_takes_no_more_than_it_can_do(fleet: Fleet) -> None:
+    fleet.limits = Limits(tasks_at_once=2)
+    front = await fleet.join("front", works=False)
+    worker = await fleet.join("worker", works=True)
+    async with client(front) as remote:
+        ids = [await begin(remote) for _ in range(25)]
+        fleet.go.set()
+        for id in ids:
+            await answer(remote, id)
+            assert worker.tasks.live <= 2 + 10, "what it was given at once, and no more"
+        for id in ids:
+            await until(remote, id, "completed")
+
+
+# --- who dies ---------------------------------------------------------------------------------------------------------
+
+
+@with_fleet
+async def test_what_a_dead_worker_had_in_hand_is_taken_over(fleet: Fleet) -> None:
+    """With its journal; what is not to be run again has failed. The dead one cannot write any more."""
+    fleet.lease_seconds = LEASE
+    front = await fleet.join("front", works=False)
+    first = await fleet.join("first", works=True)
+    async with client(front) as remote:
+        order, fragile = await begin(remote), await begin(remote, "fragile")
+        for id in (order, fragile):
+            await until(remote, id, "input_required")
+        fleet.dead.add("first")
+        await fleet.join("second", works=True)
+        task = await until(remote, fragile, "failed")
+        assert task["error"]["message"].startswith("The task was interrupted")
+        while "second" not in fleet.who("begun"):
+            await trio.lowlevel.checkpoint()
+        await answer(remote, order)
+        await until(remote, order, "working")
+        fleet.dead.discard("first")  # it comes back from wherever it was, and finds that it has lost
+        while first.tasks.live:
+            await trio.lowlevel.checkpoint()
+        fleet.go.set()
+        task = await until(remote, order, "completed")
+        assert task["result"]["content"][0]["text"] == "a lamp for Ada, receipt"
+    assert fleet.who("paid") == ["first", "first"], "once for each task"
+    assert fleet.who("begun") == ["first", "first", "second"]
+
+
+@with_fleet
+async def test_whoever_leaves_in_an_orderly_way_is_followed_at_once(fleet: Fleet) -> None:
+    """Long before its lease is over."""
+    fleet.lease_seconds = 3.0
+    front = await fleet.join("front", works=False)
+    async with client(front) as remote:
+        await fleet.join("first", works=True)
+        id = await begin(remote)
+        await until(remote, id, "input_required")
+        await fleet.leave("first")
+        await fleet.join("second", works=True)
+        fleet.go.set()
+        while "second" not in fleet.who("begun"):
+            await trio.lowlevel.checkpoint()
+        await answer(remote, id)
+        await until(remote, id, "completed")
+    assert fleet.who("paid") == ["first"]
+
+
+@with_fleet
+async def test_what_nobody_has_begun_waits_for_a_worker(fleet: Fleet) -> None:
+    front = await fleet.join("front", works=False)
+    async with client(front) as remote:
+        id = await begin(remote)
+        assert (await remote.request("tasks/get", {"taskId": id}))["status"] == "working"
+        record = await front.tasks.get(TaskId(id), Principal(ADA))
+        assert (record.runs, record.state) == (0, TaskState.WORKING)
+        await fleet.join("worker", works=True)
+        fleet.go.set()
+        await answer(remote, id)
+        await until(remote, id, "completed")
+
+
+@with_fleet
+async def test_work_that_was_given_out_and_never_begun_is_given_to_another(fleet: Fleet) -> None:
+    fleet.lease_seconds = LEASE
+    front = await fleet.join("front", works=False)
+    fleet.dead.add("first")
+    await fleet.join("first", works=True)
+    async with client(front) as remote:
+        id = await begin(remote)
+        while not (await pending(fleet)):
+            await trio.lowlevel.checkpoint()
+        await fleet.join("second", works=True)
+        fleet.go.set()
+        await answer(remote, id)
+        await until(remote, id, "completed")
+    assert fleet.who("begun") == ["second"]
+
+
+async def pending(fleet: Fleet) -> int:
+    store = fleet.peers[0].tasks.store
+    assert isinstance(store, ValkeyTaskStore)
+    found = await store._engine.do(
+        "XPENDING", f"{{{fleet.prefix}}}:work", "workers", group=(f"{{{fleet.prefix}}}:work", "workers")
+    )
+    return int(found[0])
+
+
+@with_fleet
+async def test_the_engine_goes_and_comes_back(fleet: Fleet) -> None:
+    """In the meantime there are errors that say so, and no end that is none."""
+    front = await fleet.join("front", works=False)
+    await fleet.join("worker", works=True)
+    async with client(front) as remote:
+        id = await begin(remote)
+        await until(remote, id, "input_required")
+        fleet.redis.kill()
+        with pytest.raises(RequestFailed, match="the store has failed"):
+            await remote.request("tasks/get", {"taskId": id})
+        fleet.redis.start()
+        while True:
+            try:
+                await answer(remote, id)
+                break
+            except RequestFailed as failed:
+                if "the store has failed" not in str(failed):
+                    raise
+        fleet.go.set()
+        while True:
+            try:
+                await until(remote, id, "completed")
+                break
+            except RequestFailed as failed:
+                if "the store has failed" not in str(failed):
+                    raise
+    assert fleet.who("begun") == ["worker"]
