@@ -24,6 +24,7 @@ from .following import load_saved
 from .judging import conformance
 from .running import Command, Interrupts, run_command
 from .serving import serve as run_server
+from .serving import work as run_worker
 
 __all__ = ["app", "run"]
 
@@ -239,6 +240,7 @@ def serve(
     http: str | None = None,
     store: str | None = None,
     store_key: str | None = None,
+    front: bool = False,
     debug: bool = False,
 ) -> int:
     """Serve a peer of your own, on standard input and output or over HTTP.
@@ -252,15 +254,40 @@ def serve(
     http
         Over HTTP at HOST:PORT, under the path /mcp; port 0 picks a free one, and stderr says which.
     store
-        A file to keep tasks in, so that they outlive this process; it is made if it is not there.
+        Where to keep tasks, so that they outlive this process: a file, which is made if it is not there, or the
+        redis:// or valkey:// URL of a server that others share.
     store_key
         A file with 32 random bytes, to encrypt with what is kept.
+    front
+        Leave the work of tasks to workers that share the store.
     debug
         Log everything to stderr.
     """
     if stdio == (http is not None):
         raise Trouble("serve: say over what: --stdio, or --http HOST:PORT", Exit.USAGE)
-    return run_server(target, http=http, store=store, store_key=store_key, debug=debug)
+    return run_server(target, http=http, store=store, store_key=store_key, front=front, debug=debug)
+
+
+@app.command
+def worker(
+    target: str, *, store: str, store_key: str | None = None, at_once: int | None = None, debug: bool = False
+) -> int:
+    """Do the work of tasks that servers of the same peer have made, until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    target
+        Where the Peer is, as module:attribute; modules of the current directory count.
+    store
+        The redis:// or valkey:// URL of the server where the tasks are.
+    store_key
+        A file with 32 random bytes, to encrypt with what is kept.
+    at_once
+        How many tasks to do at the same time; by default as the peer's limits say.
+    debug
+        Log everything to stderr.
+    """
+    return run_worker(target, store=store, store_key=store_key, at_once=at_once, debug=debug)
 
 
 stores = App(name="store", help="Look into a file that tasks are kept in, and tidy it up.")

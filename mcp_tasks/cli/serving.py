@@ -11,13 +11,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
+from attrs import evolve
 
 from ..errors import StoreFailed, StoreUnusable
 from ..peer._wait import servants
@@ -29,7 +30,7 @@ from .exits import Exit, Trouble
 if TYPE_CHECKING:
     from ..http import HttpServer
 
-__all__ = ["load_peer", "opened_store", "parse_address", "read_key", "serve", "serve_until_signal"]
+__all__ = ["load_peer", "opened_store", "parse_address", "read_key", "serve", "serve_until_signal", "work"]
 
 _KEY_BYTES: Final = 32
 
@@ -40,40 +41,90 @@ def serve(
     http: str | None = None,
     store: str | None = None,
     store_key: str | None = None,
+    front: bool = False,
     debug: bool = False,
 ) -> int:
     """Serve the peer that ``module:attribute`` names; returns the exit code.
 
     On stdin and stdout, or over HTTP where `http` says (``HOST:PORT``; port 0 picks one), which is then told on stderr.
     Ends well when the client closes its end. SIGINT and SIGTERM end it too, with every task's cleanup done. Tasks are
-    kept in the file `store`, if there is one, encrypted with the key in the file `store_key`.
+    kept in `store`, if there is one: a file, or the URL of a Valkey or Redis server; encrypted with the key in the file
+    `store_key`. One that is only `front` has workers do them.
     """
+
+    async def main(peer: Peer) -> int:
+        address = None if http is None else parse_address(http)
+        async with opened_store(store, store_key) as kept:
+            if front and not (kept is not None and kept.shared):
+                raise Trouble("--front is for a --store that workers share", Exit.USAGE)
+            if kept is not None:
+                peer.use_store(kept, works=not front)
+            return await serve_until_signal(peer, address)
+
+    return _run("serve", target, main, debug=debug)
+
+
+def work(
+    target: str, *, store: str, store_key: str | None = None, at_once: int | None = None, debug: bool = False
+) -> int:
+    """Do the work of tasks that servers with the same `store` have made, until a signal; returns the exit code."""
+
+    async def main(peer: Peer) -> int:
+        code = int(Exit.OK)
+
+        async def stop_on_signal() -> None:
+            nonlocal code
+            async for number in signals:
+                code = 128 + number
+                working.cancel()
+
+        async with opened_store(store, store_key) as kept:
+            if kept is None or not kept.shared:
+                raise Trouble("a worker needs a --store that others share: redis://... or valkey://...", Exit.USAGE)
+            peer.use_store(kept)
+            if at_once is not None:
+                peer.limits = evolve(peer.limits, tasks_at_once=at_once)
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, trio.CancelScope() as working:
+                async with servants() as nursery, peer:
+                    nursery.start_soon(stop_on_signal)
+                    print(f"mcp-tasks: {peer.info.name} works", file=sys.stderr, flush=True)
+                    await trio.sleep_forever()
+        return code
+
+    return _run("worker", target, main, debug=debug)
+
+
+def _run(command: str, target: str, main: Callable[[Peer], Awaitable[int]], *, debug: bool) -> int:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr)
     try:
-        peer = load_peer(target)
-        address = None if http is None else parse_address(http)
-        with opened_store(store, store_key) as kept:
-            if kept is not None:
-                peer.use_store(kept)
-            return trio.run(serve_until_signal, peer, address)
+        return trio.run(main, load_peer(target))
     except (Trouble, OSError, StoreUnusable, StoreFailed) as error:
         if debug:
             raise
-        print(f"mcp-tasks serve: {error}", file=sys.stderr)
+        print(f"mcp-tasks {command}: {error}", file=sys.stderr)
         return error.exit if isinstance(error, Trouble) else Exit.SERVER
 
 
-@contextmanager
-def opened_store(where: str | None, key_file: str | None) -> Iterator[TaskStore | None]:
-    """The store that `where` names: a file's path; None if nothing does. Raises `Trouble`, `StoreUnusable`."""
+@asynccontextmanager
+async def opened_store(where: str | None, key_file: str | None) -> AsyncIterator[TaskStore | None]:
+    """The store that `where` names: a file, or a server's URL. Raises `Trouble`, `StoreUnusable`."""
     if where is None:
         if key_file is not None:
             raise Trouble("--store-key is for a --store", Exit.USAGE)
         yield None
         return
+    key = None if key_file is None else read_key(key_file)
+    if "://" in where:
+        try:
+            from ..tasks.valkey import open_valkey
+        except ModuleNotFoundError as missing:
+            raise Trouble(f"{missing.name} is not installed: pip install 'mcp-tasks[valkey]'", Exit.USAGE) from None
+        async with open_valkey(where, key=key) as shared:
+            yield shared
+        return
     from ..tasks.sqlite import SQLiteTaskStore
 
-    with SQLiteTaskStore(where, key=None if key_file is None else read_key(key_file)) as store:
+    with SQLiteTaskStore(where, key=key) as store:
         yield store
 
 

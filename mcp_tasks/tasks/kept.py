@@ -39,6 +39,8 @@ def keep_head(record: TaskRecord) -> JSONObject:
         "state": record.state.name,
         "runs": record.runs,
     }
+    if record.runner is not None:
+        head["runner"] = record.runner
     if record.forgiven:
         head["forgiven"] = record.forgiven
     if record.restartable:
@@ -76,6 +78,7 @@ def lift_head(
         answers=answers,
         version=version,
         runs=head["runs"],
+        runner=head.get("runner"),
         forgiven=head.get("forgiven", 0),
         restartable=head.get("restartable", False),
         origin=origin,

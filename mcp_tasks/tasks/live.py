@@ -69,11 +69,24 @@ class Revived(Shape):
 class Live(Job):
     """A task whose work is in this process and not yet over."""
 
-    __slots__ = ("_registry", "_waiting", "expired", "home", "inherited", "on_change", "record", "told", "work")
+    __slots__ = (
+        "_registry",
+        "_waiting",
+        "expired",
+        "home",
+        "inherited",
+        "on_change",
+        "record",
+        "runner",
+        "told",
+        "work",
+    )
 
     def __init__(self, registry: TaskRegistry, record: TaskRecord, on_change: Callable[[TaskRecord], None]) -> None:
         super().__init__()
         self.record = record
+        self.runner = record.runner
+        """Who we are to it; once somebody else has begun its work, that is in the record."""
         self.told = record.version
         """The version that whoever waits or watches has been told of."""
         self.on_change = on_change
@@ -84,6 +97,10 @@ class Live(Job):
         self.home: Workers | None = None
         self._registry = registry
         self._waiting: trio.lowlevel.ParkingLot | None = None
+
+    def lost(self, record: TaskRecord) -> bool:
+        """Whether the record, as it is now, is somebody else's to go on with."""
+        return record.runner not in (self.record.runner, self.runner)
 
     async def do(self) -> None:
         """Do the work, and settle the task."""

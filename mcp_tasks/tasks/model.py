@@ -99,6 +99,8 @@ class TaskRecord(Shape):
     """How often its work was begun; whoever begins it again counts one up, and from then on it is theirs.
 
     0 is a task that waits for somebody to begin."""
+    runner: str | None = None
+    """Who has begun its latest run, as a name of its own; None for whoever made it."""
     forgiven: int = 0
     """Of those runs, how many ended because their process did, in an orderly way."""
     restartable: bool = False
@@ -130,6 +132,7 @@ class TaskRecord(Shape):
             answers=edited("answers", self.answers),
             version=self.version + 1,
             runs=edited("runs", self.runs),
+            runner=edited("runner", self.runner),
             forgiven=edited("forgiven", self.forgiven),
             restartable=self.restartable,
             origin=self.origin,

@@ -189,7 +189,7 @@ class Others:
             self._registry.drop(live)
             live.changed()
             live.cancel()
-        elif record.runs != live.record.runs:
+        elif live.lost(record):
             self._registry.lose(live)
         else:
             self._registry.adopt(live, record)

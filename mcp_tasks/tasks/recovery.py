@@ -7,6 +7,7 @@ again is counted in the record before it runs; one that is interrupted every tim
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
@@ -76,13 +77,16 @@ async def take_up(registry: TaskRegistry, record: TaskRecord, revive: Revive, ho
         except Exception:
             logger.exception("task %s cannot be run again", record.id)
     live = registry.lives[record.id] = Live(registry, record, nobody if revived is None else revived.on_change)
+    live.runner = secrets.token_hex(8)  # before that is known to anybody: our own news are not to be taken for others'
     begun = False
     try:
         if revived is None:
             await registry.settle(live, Raised(InternalError(why)))
             return
         live.inherited.update(record.questions)
-        await registry.advance(live, lambda old: (None, {"runs": record.runs + 1, "updated_at": old.updated_at}))
+        await registry.advance(
+            live, lambda old: (None, {"runs": record.runs + 1, "runner": live.runner, "updated_at": old.updated_at})
+        )
         registry.start(record.id, revived.work, home)
         begun = True
         logger.info("task %s is run here, for the %s. time", record.id, record.runs + 1)

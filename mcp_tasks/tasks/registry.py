@@ -34,6 +34,7 @@ from ..errors import (
     LocalProtocolError,
     Refusal,
     RequestFailed,
+    StoreFailed,
     TaskAlreadySettled,
     TaskExpired,
     TaskNotFound,
@@ -461,22 +462,39 @@ class TaskRegistry:
             given, edits = changed
             state = old.state if given is None else advance(old.state, given)
             new = old.changed(state, self.clock.now(), edits)
-            if await self.store.replace(new):
+            replaced, current = await self._commit(live, new)
+            if replaced:
                 self.adopt(live, new)
                 return new
-            # Somebody else was quicker: look again at what the record is now.
-            current = await self.store.get(old.id)
             if current is None:
                 # Its lifetime was over, and whoever saw that first has removed it.
                 self.drop(live)
                 live.expired = True
                 live.changed()
                 raise TaskAlreadySettled(old.id, "expired")
-            if current.runs != old.runs:
+            if live.lost(current) and self.lives.get(old.id) is live:
                 self.lose(live)
                 raise TaskAlreadySettled(old.id, "run by another process")
             self.adopt(live, current)
         raise InternalError(f"Task {live.record.id} is changed by too many at once")
+
+    async def _commit(self, live: Live, new: TaskRecord) -> tuple[bool, TaskRecord | None]:
+        # Whether it was done, and else what the record is now. Where work is done for others to see, a store that is
+        # away for a while holds it up and does not end it: nobody could tell that from an end of its own.
+        pause, doubtful = _RETRY_SECONDS / 10, False
+        while True:
+            try:
+                if await self.store.replace(new):
+                    return True, new
+                # Somebody else was quicker; or it was us, and we were not told.
+                current = await self.store.get(new.id)
+                return doubtful and current == new, current
+            except StoreFailed:
+                doubtful = True
+                if not (self.store.shared and self.lives.get(new.id) is live):
+                    raise
+                await trio.sleep(pause)
+                pause = min(pause * 2, _RETRY_SECONDS)
 
     def adopt(self, live: Live, record: TaskRecord) -> None:
         """A task is now as `record` has it, whoever has committed that: whoever waits or watches is told, once."""

@@ -38,6 +38,7 @@ from ._history import TERMINAL, Answered, Asked, CancelAsked, Cancelled, Created
 ROOT = Path(__file__).parents[2]
 ADA = {"action": "accept", "content": {"name": "Ada"}}
 GOING = (
+    "the store has failed",
     "No answer: the session has ended",
     "it goes on when its receiver is there again",
     "The server is shutting down",
@@ -47,23 +48,70 @@ QUICK = HttpClientLimits(retry_seconds=0.01, resume_attempts=1)
 T = TypeVar("T")
 
 
-@define
+@define(eq=False)
+class Slot:
+    """A place where one process runs at a time: a server, a front end, a worker."""
+
+    order: dict[str, Any]
+    url: str = ""
+    up: trio.Event = field(factory=trio.Event)
+    _pid: int = 0
+    _zygote: trio.Process | None = None
+    _lines: _Lines | None = None
+
+    async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Have processes here until cancelled; the first is started at once."""
+        async with _process([sys.executable, "-m", "tests.crashes._zygote"]) as self._zygote:
+            assert self._zygote.stdout is not None
+            self._lines = _Lines(self._zygote.stdout)
+            try:
+                await self.start()
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                if self._pid:
+                    os.kill(self._pid, signal.SIGKILL)
+
+    async def start(self, *, waits: bool = True) -> None:
+        """Start a process, and wait until it is there."""
+        assert self._zygote is not None
+        assert self._zygote.stdin is not None
+        assert self._lines is not None
+        await self._zygote.stdin.send_all(json.dumps(self.order).encode() + b"\n")
+        self._pid = int(await self._lines.until("pid"))
+        if waits:
+            self.order["port"] = int(await self._lines.until("listening"))
+            self.url = f"http://127.0.0.1:{self.order['port']}/mcp"
+            self.up.set()
+
+    async def kill(self, number: signal.Signals) -> None:
+        """Kill the process, and wait until it has gone."""
+        assert self._lines is not None
+        if self.up.is_set():  # else somebody waits for it already
+            self.up = trio.Event()
+        os.kill(self._pid, number)
+        await self._lines.until("dead")
+
+
+@define(eq=False)
 class World:
-    """One server at a time, and the history of all."""
+    """Processes that are killed, and the history of all who saw it."""
 
     folder: Path
     chance: random.Random
     history: list[Fact] = field(factory=list)
+    slots: list[Slot] = field(factory=list)
     kills: int = 0
-    url: str = ""
-    _port: int = 0
-    _pid: int = 0
-    _up: trio.Event = field(factory=trio.Event)
     _happened: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
-    ready: trio.Event = field(factory=trio.Event)
-    """Set when all clients are connected: the killing may begin."""
     orders: int = 0
     over: bool = False
+
+    def slot(self, role: str, store: str, *, lease: float = 0.0) -> Slot:
+        """A place for processes of this role: ``alone``, ``front`` or ``worker``."""
+        self.slots.append(
+            Slot({"role": role, "port": 0, "store": store, "steps": str(self.steps_file), "lease": lease})
+        )
+        return self.slots[-1]
 
     @property
     def steps_file(self) -> Path:
@@ -78,62 +126,34 @@ class World:
         """Something was done, whatever it was."""
         self._happened.unpark_all()
 
-    async def until_up(self) -> None:
-        """Wait for a server."""
-        await self._up.wait()
-
-    async def kill_and_start(
-        self, kills: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Start the server, and kill it and start it again so many times."""
-        command = [sys.executable, "-m", "tests.crashes._zygote"]
-        async with _process(command) as zygote:
-            try:
-                await self._kill_and_start(zygote, kills, task_status)
-            finally:
-                if self._pid:
-                    os.kill(self._pid, signal.SIGKILL)
-
-    async def _kill_and_start(self, zygote: trio.Process, kills: int, task_status: trio.TaskStatus[None]) -> None:
-        assert zygote.stdout is not None
-        lines = _Lines(zygote.stdout)
-        await self._start(zygote, lines)
-        task_status.started()
-        await self.ready.wait()
+    async def kill(self, kills: int, *, engine: Callable[[], None] | None = None) -> None:
+        """Kill one process after the other and start it again, so many times; now and then the `engine`, too."""
+        chance = self.chance
         while self.kills < kills:
-            for _ in range(self.chance.choice((0, 0, 1, 2, 3, 5, 8, 13, 40))):
+            for _ in range(chance.choice((0, 0, 1, 2, 3, 5, 8, 13, 40))):
                 await self._happened.park()
-            self._up = trio.Event()
-            # Now and then it is asked to go, and goes in an orderly way.
-            os.kill(self._pid, signal.SIGTERM if self.chance.random() < 0.2 else signal.SIGKILL)
             self.kills += 1
-            await lines.until("dead")
-            if self.chance.random() < 0.2:  # and at once again, while it takes up what was left
-                await self._start(zygote, lines, waits=False)
-                os.kill(self._pid, signal.SIGKILL)
+            if engine is not None and chance.random() < 0.1:
+                await trio.to_thread.run_sync(engine)
+                continue
+            slot = chance.choice(self.slots)
+            # Now and then it is asked to go, and goes in an orderly way.
+            await slot.kill(signal.SIGTERM if chance.random() < 0.2 else signal.SIGKILL)
+            if chance.random() < 0.2:  # and at once again, while it takes up what was left
+                await slot.start(waits=False)
+                await slot.kill(signal.SIGKILL)
                 self.kills += 1
-                await lines.until("dead")
-            await self._start(zygote, lines)
+            await slot.start()
         self.over = True
         self.happened()
-        await trio.sleep_forever()
-
-    async def _start(self, zygote: trio.Process, lines: _Lines, *, waits: bool = True) -> None:
-        order = {"port": self._port, "store": str(self.folder / "tasks.db"), "steps": str(self.steps_file)}
-        assert zygote.stdin is not None
-        await zygote.stdin.send_all(json.dumps(order).encode() + b"\n")
-        self._pid = int(await lines.until("pid"))
-        if waits:
-            self._port = int(await lines.until("listening"))
-            self.url = f"http://127.0.0.1:{self._port}/mcp"
-            self._up.set()
 
 
 class Client:
     """Somebody who orders, answers, looks and cancels, in one of the two eras, and is not put off."""
 
-    def __init__(self, world: World, revision: str) -> None:
+    def __init__(self, world: World, slot: Slot, revision: str) -> None:
         self.world = world
+        self._slot = slot
         self._revision = revision
         self._peer = Peer("client", "1.0")
         self._peer.elicitation(self._answer)
@@ -147,7 +167,7 @@ class Client:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Order until it is over, then see that all has come to an end, and has stayed so."""
         async with (
-            open_http(self.world.url, http_limits=QUICK) as transport,
+            open_http(self._slot.url, http_limits=QUICK) as transport,
             self._peer.connect(transport, revision=self._revision) as self._connection,
         ):
             task_status.started()
@@ -165,7 +185,7 @@ class Client:
 
     async def _tried(self, do: Callable[[], Awaitable[T]]) -> T:
         while True:
-            await self.world.until_up()
+            await self._slot.up.wait()
             try:
                 return await do()
             except (ConnectionClosed, HttpError):

@@ -21,12 +21,13 @@ async def test_a_server_is_killed_at_any_moment(tmp_path: Path) -> None:
     """kill -9 while clients of both eras create, answer, cancel and read; also while it takes up what was left."""
     print(f"MCP_TASKS_SEED={SEED} MCP_TASKS_KILLS={KILLS}")
     world = World(tmp_path, random.Random(SEED))
+    slot = world.slot("alone", str(tmp_path / "tasks.db"))
     async with trio.open_nursery() as nursery:
-        await nursery.start(world.kill_and_start, KILLS)
+        await nursery.start(slot.live)
         async with trio.open_nursery() as clients:
             for revision in ("2026-07-28", "2026-07-28", "2025-11-25", "2025-11-25"):
-                await clients.start(Client(world, revision).run)
-            world.ready.set()
+                await clients.start(Client(world, slot, revision).run)
+            await world.kill(KILLS)
         nursery.cancel_scope.cancel()
     steps = parse_steps(world.steps_file.read_text())
     counts = {kind.__name__: sum(isinstance(f, kind) for f in world.history) for kind in (Created, Answered, Cancelled)}

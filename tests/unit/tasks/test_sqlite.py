@@ -401,6 +401,8 @@ def test_what_is_counted_is_what_there_is_whatever_fails(tmp_path: Path, seed: i
                 async with trio.open_nursery() as nursery:
                     for number, step in enumerate(steps[at : at + 5]):
                         nursery.start_soon(one, store, step, at + number)
+            if plain.in_transaction:  # undoing has failed, too, at the very last
+                plain.execute("ROLLBACK")
             truth = plain.execute(
                 "SELECT name, count(*), sum(NOT settled) FROM tasks JOIN principals p ON p.number = principal"
                 " GROUP BY name"
