@@ -78,6 +78,7 @@ class Live(Job):
         "on_change",
         "record",
         "runner",
+        "taken",
         "told",
         "work",
     )
@@ -85,6 +86,8 @@ class Live(Job):
     def __init__(self, registry: TaskRegistry, record: TaskRecord, on_change: Callable[[TaskRecord], None]) -> None:
         super().__init__()
         self.record = record
+        self.taken = False
+        """Whether another process has it now: whatever its work here comes to counts no more."""
         self.runner = record.runner
         """Who we are to it; once somebody else has begun its work, that is in the record."""
         self.told = record.version

@@ -454,6 +454,8 @@ class TaskRegistry:
         """Commit a change to a task, on whatever it is by then, and tell of it. Raises `TaskAlreadySettled`."""
         for _ in range(_COMMIT_TRIES):
             old = live.record
+            if live.taken:
+                raise TaskAlreadySettled(old.id, "run by another process")
             if old.settled:
                 raise TaskAlreadySettled(old.id, old.state.value)
             changed = change(old)
@@ -521,6 +523,7 @@ class TaskRegistry:
     def lose(self, live: Live) -> None:
         """Another process has begun its work again: what is done here counts no more."""
         logger.warning("task %s is run by another process now", live.record.id)
+        live.taken = True
         self.drop(live)
         live.changed()
         live.cancel()

@@ -23,7 +23,9 @@ from mcp_tasks import (
     Peer,
     Principal,
     RequestFailed,
+    Stopped,
     StoreFailed,
+    TaskAlreadySettled,
     TaskId,
     TaskState,
     ToolError,
@@ -345,8 +347,12 @@ async def test_what_a_dead_worker_had_in_hand_is_taken_over(fleet: Fleet) -> Non
         await answer(remote, order)
         await until(remote, order, "working")
         fleet.dead.discard("first")  # it comes back from wherever it was, and finds that it has lost
+        (held,) = [live for live in list(first.tasks.lives.values()) if live.record.id == order] or [None]
         while first.tasks.live:
             await trio.lowlevel.checkpoint()
+        if held is not None:  # what its work comes to in the end is not taken, whatever it is
+            with pytest.raises(TaskAlreadySettled):
+                await first.tasks.settle(held, Stopped("late"))
         fleet.go.set()
         task = await until(remote, order, "completed")
         assert task["result"]["content"][0]["text"] == "a lamp for Ada, receipt"
