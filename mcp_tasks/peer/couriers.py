@@ -9,12 +9,14 @@ Spec: 2025-11-25 basic/utilities/tasks "Input Required Status" (T25-073 to T25-0
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from .._unset import RequestId, TaskId
-from ..errors import MCPError, RequestFailed, TaskAlreadySettled
+from ..errors import MCPError, RequestFailed, StoreFailed, TaskAlreadySettled
 from ..tasks.model import Question, TaskRecord
 from ._wait import Bell
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["carry_questions"]
 
 logger = logging.getLogger("mcp_tasks.peer")
+
+_AGAIN_SECONDS = 0.5
 
 
 async def carry_questions(connection: Connection, id: TaskId, request_id: RequestId) -> None:
@@ -58,11 +62,20 @@ async def _carry(
             try:
                 told = await connection.call(question.method, question.params, related_task=id, related_to=request_id)
             except RequestFailed as refused:
-                await registry.refuse(id, key, refused)
+                await _recorded(partial(registry.refuse, id, key, refused))
             else:
-                await registry.answer(id, {key: connection.dialect.lift_answer(told)})
+                await _recorded(partial(registry.answer, id, {key: connection.dialect.lift_answer(told)}))
     except TaskAlreadySettled:
         pass
     except MCPError as failure:
         # It stays open, for whoever waits next.
         logger.info("task %s: its question %r was not carried: %s", id, key, failure)
+
+
+async def _recorded(record: Callable[[], Awaitable[None]]) -> None:
+    # The user has said it once: while the store is away it waits here, for as long as somebody waits for the result.
+    while True:
+        try:
+            return await record()
+        except StoreFailed:
+            await trio.sleep(_AGAIN_SECONDS)

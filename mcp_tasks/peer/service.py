@@ -300,6 +300,7 @@ class Service:
             restartable=again,
             here=here,
             on_change=changed,
+            on_gone=lambda id: connection.peer.links.pop(id, None),
         )
         if job.cancelled:
             await self._stop(record)

@@ -34,6 +34,10 @@ _AT_ONCE = 100
 _AFTER_SECONDS = 0.01  # the end of a lifetime, so that it is over by any reckoning
 
 
+def _nothing() -> None:
+    pass
+
+
 class Others:
     """What one registry knows of the others."""
 
@@ -42,6 +46,7 @@ class Others:
         self._elsewhere: dict[TaskId, Elsewhere] = {}
         self.told: dict[TaskId, int] = {}
         """Of what is watched here, the version that observers have been told of."""
+        self._given: dict[TaskId, Callable[[], None]] = {}  # what was made here and left to others; for when it is gone
         self.room = trio.Event()
         """Set when there is one task less here."""
 
@@ -101,24 +106,27 @@ class Others:
                         due[id] = None
                         await trio.sleep(_RETRY_SECONDS)
 
-    def watch(self, id: TaskId, on_change: Callable[[TaskRecord], None]) -> None:
-        """Tell of the changes of a task whose work is elsewhere, until it is over."""
-        watched = self._registry.watched
+    def watch(self, id: TaskId, on_change: Callable[[TaskRecord], None], on_gone: Callable[[TaskId], object]) -> None:
+        """Tell of the changes of a task whose work is elsewhere, until it is over or gone."""
 
         def told(record: TaskRecord) -> None:
             if record.settled:
-                watched[id].remove(told)
-                if not watched[id]:
-                    del watched[id]
-                    self.told.pop(id, None)
+                self._given.pop(id, None)
+                self._registry.unwatch(id, told)
             on_change(record)
 
-        watched.setdefault(id, []).append(told)
+        def gone() -> None:
+            self._registry.unwatch(id, told)
+            on_gone(id)
+
+        self._given[id] = gone
+        self._registry.watched.setdefault(id, []).append(told)
 
     def forget(self) -> None:
         """Nothing is heard from others any more."""
-        self._registry.watched.clear()
-        self.told.clear()
+        for gone in list(self._given.values()):
+            gone()
+        self._given.clear()
 
     # --- who does what --------------------------------------------------------------------------------------------
 
@@ -182,7 +190,9 @@ class Others:
         record = await self._registry.store.get(id)
         live = self._registry.lives.get(id)
         if live is None:
-            if record is not None and record.version > self.told.get(id, -1):
+            if record is None:
+                self._given.pop(id, _nothing)()
+            elif record.version > self.told.get(id, -1):
                 self._registry.tell(record)
         elif record is None:
             live.expired = True

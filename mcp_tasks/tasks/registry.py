@@ -120,14 +120,15 @@ class TaskRegistry:
         restartable: bool = False,
         here: bool = True,
         on_change: Callable[[TaskRecord], None] = nobody,
+        on_gone: Callable[[TaskId], object] = lambda id: None,
     ) -> TaskRecord:
         """Commit a new task for `call`; it works from now on, but nothing runs until `start`.
 
-        `journal` is what was answered and noted before it became a task, and `origin` what it takes to run it
-        elsewhere, which is where it waits to be begun if its work is not to be done `here`, and `restartable` says
-        that it may be again.
-        `on_change` is called, synchronously, after each later change was committed. Raises `LimitReached`, or whatever
-        the store raises; there is no task then. Cancelled, there is none either.
+        `journal` is what was answered and noted before it became a task, and `origin` what it takes to run it in
+        another process: where it waits to be begun if its work is not to be done `here`, or after an interruption, if
+        it is `restartable`. `on_change` is called, synchronously, after each later change was committed, and `on_gone`
+        if a task that is not run here was removed before it was over. Raises `LimitReached`, or whatever the store
+        raises; there is no task then. Cancelled, there is none either.
         """
         now = await self.lifetimes.expire()
         record = TaskRecord(
@@ -147,7 +148,7 @@ class TaskRegistry:
         if here:
             self.lives[record.id] = Live(self, record, on_change)
         else:
-            self.others.watch(record.id, on_change)
+            self.others.watch(record.id, on_change, on_gone)
         self.lifetimes.begins(record)
         logger.info("task %s created: %s for %s, ttl %s ms", record.id, call.method, principal, record.ttl_ms)
         return record
@@ -220,7 +221,6 @@ class TaskRegistry:
 
     async def give_up(self, id: TaskId, key: str) -> None:
         """Record that a question will not be answered. Does nothing if it was, or if the task is over."""
-
         live = self.lives.get(id)
         if live is None:
             return
@@ -295,11 +295,16 @@ class TaskRegistry:
             yield
         finally:
             for id in ids:
-                watchers = self.watched[id]
-                watchers.remove(observer)
-                if not watchers:
-                    del self.watched[id]
-                    self.others.told.pop(id, None)
+                self.unwatch(id, observer)
+
+    def unwatch(self, id: TaskId, observer: Callable[[TaskRecord], None]) -> None:
+        """Tell this observer no more; nothing happens if it was not to be told."""
+        watchers = self.watched.get(id, [])
+        if observer in watchers:
+            watchers.remove(observer)
+        if not watchers:
+            self.watched.pop(id, None)
+            self.others.told.pop(id, None)
 
     async def settled(self, id: TaskId, principal: Principal) -> TaskRecord:
         """Wait until a task is over, and return its record. Any number may wait, and may give up waiting.
@@ -564,4 +569,8 @@ class _Withdrawal(Job):
 
     async def do(self) -> None:
         await trio.lowlevel.checkpoint()
-        await self._registry.withdraw(self._live, self._key)
+        while True:
+            try:
+                return await self._registry.withdraw(self._live, self._key)
+            except StoreFailed:
+                await trio.sleep(_RETRY_SECONDS)  # nobody else will say that it is not asked any more

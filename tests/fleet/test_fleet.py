@@ -287,6 +287,38 @@ async def test_all_front_ends_have_one_list(fleet: Fleet) -> None:
 
 
 @with_fleet
+async def test_nothing_stays_of_what_ends_unbegun(fleet: Fleet) -> None:
+    """Its lifetime is over before a worker was there: whoever has made it forgets it."""
+    fleet.limits = Limits(default_ttl_ms=300)
+    front = await fleet.join("front", works=False)
+    async with client(front) as remote:
+        id = await begin(remote)
+        assert id in front.links
+        while front.links or front.tasks.watched:
+            await trio.lowlevel.checkpoint()
+        with pytest.raises(RequestFailed, match="not found"):
+            await remote.request("tasks/get", {"taskId": id})
+
+
+@with_fleet
+async def test_an_answer_is_kept_for_an_engine_that_is_away(fleet: Fleet) -> None:
+    """The user has said it once, and is not asked again."""
+    front = await fleet.join("front", works=False)
+    await fleet.join("worker", works=True)
+    fleet.go.set()
+    async with client(front, OLD) as remote:
+        id = await begin(remote)
+        waiting = await remote.ask("tasks/result", {"taskId": id})
+        question = await remote.expect("elicitation/create")
+        fleet.dead.add("front")
+        await remote.reply(question, NAMED)
+        await remote.quiet()
+        fleet.dead.discard("front")
+        assert "for Ada" in (await remote.answer(waiting))["content"][0]["text"]
+        assert [m for m in remote.received if m.get("method") == "elicitation/create"] == [question]
+
+
+@with_fleet
 async def test_limits_hold_for_all_together(fleet: Fleet) -> None:
     fleet.limits = Limits(running_tasks=3)
     one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
@@ -338,6 +370,7 @@ async def test_what_a_dead_worker_had_in_hand_is_taken_over(fleet: Fleet) -> Non
         order, fragile = await begin(remote), await begin(remote, "fragile")
         for id in (order, fragile):
             await until(remote, id, "input_required")
+        held = first.tasks.lives[TaskId(order)]
         fleet.dead.add("first")
         await fleet.join("second", works=True)
         task = await until(remote, fragile, "failed")
@@ -347,12 +380,10 @@ async def test_what_a_dead_worker_had_in_hand_is_taken_over(fleet: Fleet) -> Non
         await answer(remote, order)
         await until(remote, order, "working")
         fleet.dead.discard("first")  # it comes back from wherever it was, and finds that it has lost
-        (held,) = [live for live in list(first.tasks.lives.values()) if live.record.id == order] or [None]
         while first.tasks.live:
             await trio.lowlevel.checkpoint()
-        if held is not None:  # what its work comes to in the end is not taken, whatever it is
-            with pytest.raises(TaskAlreadySettled):
-                await first.tasks.settle(held, Stopped("late"))
+        with pytest.raises(TaskAlreadySettled):  # what its work comes to in the end is not taken, whatever it is
+            await first.tasks.settle(held, Stopped("late"))
         fleet.go.set()
         task = await until(remote, order, "completed")
         assert task["result"]["content"][0]["text"] == "a lamp for Ada, receipt"
