@@ -24,7 +24,7 @@ from ..errors import StoreFailed, StoreUnusable
 from ..peer._wait import servants
 from ..peer.peer import Peer
 from ..serve import serve_stdio
-from ..tasks.store import TaskStore
+from ..tasks.store import SharedTaskStore, TaskStore
 from .exits import Exit, Trouble
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def serve(
     async def main(peer: Peer) -> int:
         address = None if http is None else parse_address(http)
         async with opened_store(store, store_key) as kept:
-            if front and not (kept is not None and kept.shared):
+            if front and not isinstance(kept, SharedTaskStore):
                 raise Trouble("--front is for a --store that workers share", Exit.USAGE)
             if kept is not None:
                 peer.use_store(kept, works=not front)
@@ -79,7 +79,7 @@ def work(
                 working.cancel()
 
         async with opened_store(store, store_key) as kept:
-            if kept is None or not kept.shared:
+            if not isinstance(kept, SharedTaskStore):
                 raise Trouble("a worker needs a --store that others share: redis://... or valkey://...", Exit.USAGE)
             peer.use_store(kept)
             if at_once is not None:

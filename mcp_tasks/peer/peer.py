@@ -148,14 +148,14 @@ class Peer(Offering):
         async with AsyncExitStack() as stack:
             nursery = await stack.enter_async_context(servants())
             home = Workers(nursery, shared=False)
-            if self.tasks.store.durable and not self.tasks.store.shared:
+            if self.tasks.store.durable and not self.tasks.shared:
                 try:
                     await recover(self.tasks, partial(revive, self), home)
                 except BaseException:
                     self.links.clear()  # of tasks that were to be run again
                     raise
             nursery.start_soon(self.tasks.keep_time)
-            if self.tasks.store.shared:
+            if self.tasks.shared:
                 self._join(nursery, home)
             self.home = home
             self._stack = stack.pop_all()
@@ -179,7 +179,7 @@ class Peer(Offering):
         try:
             return await self._stack.__aexit__(kind, error, trace)
         finally:
-            if self.tasks.store.shared:
+            if self.tasks.shared:
                 self.tasks.others.forget()
                 self.links.clear()
 

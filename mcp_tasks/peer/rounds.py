@@ -114,7 +114,7 @@ class Rounds:
         can_be_task = method in dialect.augmentable
         peer, tasks = self._connection.peer, dialect.runs_tasks_for(terms.capabilities)
         # Whoever does no work leaves it to others from the beginning.
-        elsewhere = policy == "optional" and tasks and not peer.works and peer.tasks.store.shared
+        elsewhere = policy == "optional" and tasks and not peer.works and peer.tasks.shared is not None
         if can_be_task and (policy == "required" or elsewhere):
             dialect.require_tasks(f"{method} as a task", terms.capabilities)
             await service.create(call, handler, params, job, journal=journal)

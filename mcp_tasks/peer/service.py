@@ -289,7 +289,7 @@ class Service:
         # Where requestors cannot come back, nobody is there for a task that is run again.
         comes_back = registry.store.durable and not connection.transient
         again = comes_back and handler.restarts(params)
-        here = connection.peer.works or not (comes_back and registry.store.shared) or adopt is not None
+        here = connection.peer.works or adopt is not None or not (comes_back and registry.shared)
         origin = origin_of(call, connection.side, terms) if again or not here else None
         # Committed before it is announced (a store makes that whole or not at all, even when it is cancelled).
         record = await registry.create(
@@ -341,7 +341,7 @@ class Service:
         if link is not None:
             link.attach(connection, request_id)
         try:
-            if registry.store.shared and not registry.is_live(id):
+            if registry.shared and not registry.is_live(id):
                 async with servants() as nursery:
                     nursery.start_soon(carry_questions, connection, id, request_id)
                     record = await registry.settled(id, self._principal)

@@ -19,6 +19,7 @@ from ..errors import TaskExpired, TaskNotFound
 from .live import Elsewhere
 from .model import TaskRecord
 from .recovery import Revive, take_up
+from .store import SharedTaskStore
 
 if TYPE_CHECKING:
     from .registry import TaskRegistry
@@ -28,7 +29,6 @@ __all__ = ["Others"]
 logger = logging.getLogger("mcp_tasks.tasks")
 
 _RETRY_SECONDS = 1.0
-_LEAVE_SECONDS = 5.0
 _BEATS = 3  # in the time of a lease
 _AT_ONCE = 100
 _AFTER_SECONDS = 0.01  # the end of a lifetime, so that it is over by any reckoning
@@ -49,6 +49,12 @@ class Others:
         self._given: dict[TaskId, Callable[[], None]] = {}  # what was made here and left to others; for when it is gone
         self.room = trio.Event()
         """Set when there is one task less here."""
+
+    @property
+    def _store(self) -> SharedTaskStore:
+        store = self._registry.shared
+        assert store is not None, "there are no others"
+        return store
 
     async def settled(self, id: TaskId, principal: Principal) -> TaskRecord:
         """Wait until a task is over whose work is in another process. Raises `TaskNotFound`, `TaskExpired`."""
@@ -92,7 +98,7 @@ class Others:
                     bell.set()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._registry.store.follow, changed)
+            nursery.start_soon(self._store.follow, changed)
             while True:
                 await bell.wait()
                 bell = trio.Event()
@@ -134,22 +140,22 @@ class Others:
         """Say again and again what is being done here; runs until it is cancelled."""
         registry = self._registry
         while True:
-            await trio.sleep(registry.store.lease_seconds / _BEATS)
+            await trio.sleep(self._store.lease_seconds / _BEATS)
             held = {id: live.record.runs for id, live in registry.lives.items()}
             try:
-                for id in await registry.store.beat(held):
+                for id in await self._store.beat(held):
                     await self._look_again(id)
             except Exception:
                 logger.exception("nobody could be told what is being done here")
 
     async def leave(self, record: TaskRecord) -> None:
         """Leave a task's work to others, at once."""
-        if self._registry.store.shared:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _LEAVE_SECONDS):
-                try:
-                    await self._registry.store.release({record.id: record.runs})
-                except Exception:
-                    logger.exception("task %s could not be left; it is taken over when its lease is over", record.id)
+        store = self._registry.shared
+        if store is not None:
+            try:
+                await store.release({record.id: record.runs})
+            except Exception:
+                logger.exception("task %s could not be left; it is taken over when its lease is over", record.id)
 
     async def rescue(self, revive: Revive, home: Workers, *, works: bool) -> None:
         """Look after tasks whose process has gone: begin them again here, or settle them; runs until it is cancelled.
@@ -158,9 +164,9 @@ class Others:
         """
         registry = self._registry
         while True:
-            await trio.sleep(registry.store.lease_seconds / _BEATS)
+            await trio.sleep(self._store.lease_seconds / _BEATS)
             try:
-                for id in await registry.store.abandoned(_AT_ONCE):
+                for id in await self._store.abandoned(_AT_ONCE):
                     record = await registry.store.get(id)
                     if record is not None and id not in registry.lives and (works or not record.restartable):
                         await take_up(registry, record, revive, home)
@@ -175,11 +181,11 @@ class Others:
                 self.room = trio.Event()
                 await self.room.wait()
             try:
-                for id in await registry.store.wait_for_work(worker):
+                for id in await self._store.wait_for_work(worker):
                     record = await registry.store.get(id)
                     if record is not None and not record.runs and not record.settled:
                         await take_up(registry, record, revive, home)
-                    await registry.store.took(worker, id)
+                    await self._store.took(worker, id)
             except Exception:
                 logger.exception("no work can be had now; trying again in a moment")
                 await trio.sleep(_RETRY_SECONDS)

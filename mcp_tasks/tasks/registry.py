@@ -45,7 +45,7 @@ from .live import SETTLES, Change, Live, Revived, Work, check_fresh, closed, nob
 from .model import EMPTY, Call, Outcome, Page, Question, Raised, Returned, Stopped, TaskRecord
 from .others import Others
 from .state import TaskInput, advance
-from .store import MemoryTaskStore, Room, TaskStore
+from .store import MemoryTaskStore, Room, SharedTaskStore, TaskStore
 
 __all__ = ["Revived", "TaskRegistry", "Work", "mint_task_id"]
 
@@ -94,6 +94,11 @@ class TaskRegistry:
         self.others = Others(self)
         """What other processes do, where the store is shared."""
         self.lifetimes = Lifetimes(self)
+
+    @property
+    def shared(self) -> SharedTaskStore | None:
+        """The store, if other processes have it as well."""
+        return self.store if isinstance(self.store, SharedTaskStore) else None
 
     @property
     def live(self) -> int:
@@ -315,7 +320,7 @@ class TaskRegistry:
         while not record.settled:
             live = self.lives.get(id)
             if live is None:
-                if self.store.shared:
+                if self.shared:
                     return await self.others.settled(id, principal)
                 record = await self.get(id, principal)  # settled between the look and now
                 if record.settled:
@@ -498,7 +503,7 @@ class TaskRegistry:
                 return doubtful and current == new, current
             except StoreFailed:
                 doubtful = True
-                if not (self.store.shared and self.lives.get(new.id) is live):
+                if not (self.shared and self.lives.get(new.id) is live):
                     raise
                 await trio.sleep(pause)
                 pause = min(pause * 2, _RETRY_SECONDS)

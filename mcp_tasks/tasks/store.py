@@ -8,12 +8,10 @@ stores pass the one test body in `mcp_tasks.testing.check_task_store`.
 from __future__ import annotations
 
 import heapq
-import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-import trio
 from attrs import frozen
 from sortedcontainers import SortedDict
 
@@ -22,7 +20,7 @@ from .._unset import Principal, TaskId
 from ..errors import LimitReached, LocalProtocolError
 from .model import TaskRecord
 
-__all__ = ["MemoryTaskStore", "Room", "TaskStore"]
+__all__ = ["MemoryTaskStore", "Room", "SharedTaskStore", "TaskStore"]
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -52,8 +50,6 @@ class TaskStore(ABC):
 
     durable: bool = False
     """Whether records outlive the process."""
-    shared: bool = False
-    """Whether other processes change the records too."""
     secret: bytes | None = None
     """32 random bytes that live as long as the store, to seal what clients bring back; None if there are none."""
 
@@ -100,41 +96,50 @@ class TaskStore(ABC):
     async def next_due(self) -> float | None:
         """When the next lifetime ends, in seconds since the epoch; None if none will."""
 
+
+class SharedTaskStore(TaskStore):
+    """The contract of a store that several processes have at the same time: what they tell each other by way of it.
+
+    Whoever begins a task's work writes so into its record, and says from then on that it goes on. A record that is
+    created as its run 0 waits for a worker.
+    """
+
+    durable = True
+    lease_seconds: float
+    """For how long a task's work counts as going on without a word from whoever does it."""
+
+    @abstractmethod
     async def follow(self, changed: Callable[[TaskId | None], None]) -> None:
         """Call `changed` with each task that anybody has changed or removed, until cancelled.
 
-        With None, it may be any task: news have been missed, as before the first. Of a store that is not `shared`
-        there are none.
+        With None, it may be any task: news have been missed, as before the first.
         """
-        await trio.sleep_forever()
 
-    lease_seconds: float = math.inf
-    """For how long a task's work counts as going on without a word from whoever does it."""
-
+    @abstractmethod
     async def beat(self, held: Mapping[TaskId, int]) -> Collection[TaskId]:
         """Say that the work of these tasks goes on, which was begun as their how manieth run; returns what is lost.
 
         What is lost is over, gone, or was begun by somebody else.
         """
-        return ()
 
-    async def release(self, held: Mapping[TaskId, int]) -> None:  # noqa: B027 - where nobody shares, nobody takes
-        """Leave the work of these tasks to others, who are told at once."""
+    @abstractmethod
+    async def release(self, held: Mapping[TaskId, int]) -> None:
+        """Leave the work of these tasks to others, at once."""
 
+    @abstractmethod
     async def abandoned(self, limit: int) -> Sequence[TaskId]:
         """Up to `limit` unfinished tasks whose work was begun, and of which nothing was heard for `lease_seconds`."""
-        return ()
 
+    @abstractmethod
     async def wait_for_work(self, worker: str) -> Sequence[TaskId]:
         """Some of the tasks that wait for somebody to begin, for this worker alone; none if none have come for a while.
 
         Each is to be named to `took` once it has been begun, or found to be begun. Those that were not, because their
         worker died meanwhile, are given to another after `lease_seconds`.
         """
-        await trio.sleep_forever()
-        raise AssertionError("unreachable")
 
-    async def took(self, worker: str, id: TaskId) -> None:  # noqa: B027
+    @abstractmethod
+    async def took(self, worker: str, id: TaskId) -> None:
         """Something that was waited for is taken care of."""
 
 

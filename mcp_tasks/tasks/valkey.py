@@ -24,7 +24,7 @@ from .boxes import Box, box_for
 from .engine import ANSWER_SECONDS, Engine, Script, open_engine
 from .kept import brief, decode, encode, keep_head, keep_outcome, lift_head, lift_outcome
 from .model import EMPTY, Outcome, TaskRecord
-from .store import Room, TaskStore
+from .store import Room, SharedTaskStore
 
 __all__ = ["LEASE_SECONDS", "ValkeyTaskStore", "open_valkey"]
 
@@ -69,15 +69,12 @@ async def open_valkey(
         yield store
 
 
-class ValkeyTaskStore(TaskStore):
+class ValkeyTaskStore(SharedTaskStore):
     """Keeps records in a server that others share; from `open_valkey`.
 
     Every method is a checkpoint. A change that was sent is waited for, until the engine's time is up; if it does not
     answer by then, nobody knows what it has done, and `StoreFailed` is raised.
     """
-
-    durable = True
-    shared = True
 
     def __init__(
         self, engine: Engine, news: Engine, work: Engine, *, prefix: str, key: bytes | None, lease_seconds: float
