@@ -54,23 +54,18 @@ class Engine:
             if group is None or "NOGROUP" not in str(failed.__cause__):
                 raise
         try:
-            await self._client.custom_command(["XGROUP", "CREATE", *group, "0", "MKSTREAM"])
-        except glide.GlideError as error:
-            if "BUSYGROUP" not in str(error):  # another was quicker
-                raise StoreFailed from error
+            await self._answer(self._client.custom_command(["XGROUP", "CREATE", *group, "0", "MKSTREAM"]))
+        except StoreFailed as failed:
+            if "BUSYGROUP" not in str(failed.__cause__):  # another was quicker
+                raise
         return await self.do(*command)
 
     async def _answer(self, asked: Any) -> Any:
         try:
             return await asked
         except glide.GlideError as error:
-            if "NOGROUP" in str(error):
-                raise StoreFailed from error
-            # Of many who are told the same, the log needs to hear it once in a while; they say it themselves.
-            logger.warning("the engine has failed: %s: %s", type(error).__name__, error)
-            failed = StoreFailed()
-            failed.__cause__ = error
-            raise failed from error
+            logger.info("the engine has failed: %s: %s", type(error).__name__, error)
+            raise StoreFailed from error
 
 
 @asynccontextmanager

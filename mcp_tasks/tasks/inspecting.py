@@ -87,7 +87,10 @@ class StoreFile:
 
     def stats(self) -> StoreStats:
         """What there is."""
-        unfinished = [record for record in self.records() if not record.settled]
+        after, unfinished = 0, list[TaskRecord]()
+        while found := self._reader.unfinished(after, _AT_ONCE):
+            unfinished += (record for _, record in found)
+            after = found[-1][0]
         tasks, principals = self._reader.counts()
         pages, free, size = (
             self._connection.execute(f"PRAGMA {what}").fetchone()[0]

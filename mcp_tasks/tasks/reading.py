@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
-from .._unset import JSON, Principal, TaskId
+from .._unset import Principal, TaskId
 from ..errors import MCPError, StoreFailed
 from .batches import Errand
 from .boxes import Box
-from .kept import decode, lift_head, lift_outcome
-from .model import EMPTY, Outcome, TaskRecord
+from .model import TaskRecord
+from .packing import Packer, microseconds, readable
 
-__all__ = ["Reader", "explained", "microseconds"]
+__all__ = ["Reader", "explained"]
 
 logger = logging.getLogger("mcp_tasks.tasks")
 
@@ -32,6 +33,7 @@ class Reader:
     def __init__(self, connection: sqlite3.Connection, box: Box) -> None:
         self.connection = connection
         self._box = box
+        self._packer = Packer(box)
 
     def run(self, batch: Sequence[Errand[Any]]) -> None:
         """Do a batch of errands."""
@@ -50,7 +52,7 @@ class Reader:
         row = self.connection.execute(f"SELECT {_ROW} FROM tasks WHERE id = ?", (id,)).fetchone()
         if row is None:
             return None
-        for record in self._readable(self._whole, row):
+        for record in readable(row[1], partial(self._whole, row)):
             return record
         raise StoreFailed(f"Task {id} cannot be read")
 
@@ -91,7 +93,7 @@ class Reader:
         # As many as were asked for, if there are as many that can be read.
         found: list[tuple[int, TaskRecord]] = []
         while len(found) < limit and (rows := ask(after, limit - len(found)).fetchall()):
-            found += ((row[0], record) for row in rows for record in self._readable(read, row))
+            found += ((row[0], record) for row in rows for record in readable(row[1], partial(read, row)))
             after = rows[-1][0]
         return found
 
@@ -112,46 +114,23 @@ class Reader:
         (ends,) = self.connection.execute("SELECT min(ends) FROM tasks WHERE ends IS NOT NULL").fetchone()
         return None if ends is None else ends / 1_000_000
 
-    def _readable(self, read: Callable[[Any], TaskRecord], row: Any) -> Iterator[TaskRecord]:
-        # One that is broken hides none of the others, and goes when its time is over.
-        try:
-            yield read(row)
-        except sqlite3.Error:
-            raise
-        except Exception:
-            logger.exception("task %s cannot be read", row[1])
-
     def _whole(self, row: _Row) -> TaskRecord:
-        number, id, _, notes, chunks, _, outcome, origin = row
-        answers: Mapping[str, JSON] = EMPTY
+        number, id, version, notes, chunks, head, outcome, origin = row
+        kept: list[bytes] = []
         if notes:
-            kept = self.connection.execute("SELECT number, note FROM notes WHERE task = ? ORDER BY number", (number,))
-            answers = dict(self._open(id, f"note {at}", note) for at, note in kept)
-        ended: Outcome | None = None
+            found = self.connection.execute("SELECT note FROM notes WHERE task = ? ORDER BY number", (number,))
+            kept = [note for (note,) in found]
+        large: bytes | None = None
         if chunks:
-            kept = self.connection.execute("SELECT number, data FROM chunks WHERE task = ? ORDER BY number", (number,))
-            ended = lift_outcome(decode(b"".join(self._box.take(id, f"chunk {at}", data) for at, data in kept)))
-        elif outcome is not None:
-            ended = lift_outcome(self._open(id, "outcome", outcome))
-        return self._record(row, ended, answers, None if origin is None else self._open(id, "origin", origin))
+            pieces = self.connection.execute(
+                "SELECT number, data FROM chunks WHERE task = ? ORDER BY number", (number,)
+            )
+            large = b"".join(self._box.take(id, f"chunk {at}", data) for at, data in pieces)
+        return self._packer.record(id, version, head, outcome, large=large, notes=kept, origin=origin)
 
     def _listed(self, row: _Row) -> TaskRecord:
-        outcome = row[6]
-        return self._record(row, None if outcome is None else lift_outcome(self._open(row[1], "outcome", outcome)))
-
-    def _record(
-        self, row: _Row, outcome: Outcome | None, answers: Mapping[str, JSON] = EMPTY, origin: JSON = None
-    ) -> TaskRecord:
-        head = self._open(row[1], "head", row[5])
-        return lift_head(row[1], row[2], head, outcome=outcome, answers=answers, origin=origin)
-
-    def _open(self, id: TaskId, part: str, kept: bytes) -> Any:
-        return decode(self._box.take(id, part, kept))
-
-
-def microseconds(seconds: float) -> int:
-    """Seconds since the epoch as the file has them."""
-    return round(seconds * 1_000_000)
+        _, id, version, _, _, head, outcome, _ = row
+        return self._packer.record(id, version, head, outcome)
 
 
 def explained(error: Exception) -> Exception:

@@ -20,9 +20,9 @@ from typing import Final
 from ..errors import StoreUnusable
 from .boxes import Box
 
-__all__ = ["MIGRATIONS", "Lock", "connect", "migrate", "read_secret"]
+__all__ = ["MIGRATIONS", "Lock", "check", "connect", "migrate", "read_secret"]
 
-APPLICATION_ID: Final = 0x6D637074  # "mcpt"
+_APPLICATION_ID: Final = 0x6D637074  # "mcpt"
 _CACHE_KIB: Final = 32 * 1024
 _WAL_PAGES: Final = 4_000  # after how many what they hold goes into the file itself
 _WAL_BYTES: Final = 64 * 1024 * 1024  # what is kept of it once it was longer
@@ -91,9 +91,8 @@ def connect(path: Path, *, writes: bool, fresh: bool = False) -> sqlite3.Connect
     """
     if fresh:
         try:
-            os.close(
-                os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            )  # what was said is nobody else's business
+            # What was said is nobody else's business.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StoreUnusable(f"{path}: {error.strerror}") from None
     try:
@@ -122,20 +121,19 @@ def connect(path: Path, *, writes: bool, fresh: bool = False) -> sqlite3.Connect
     return connection
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> int:
-    """Bring a file up to date; returns the version that it had. Raises `StoreUnusable` for a file that is not ours."""
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring a file up to date. Raises `StoreUnusable` for a file that is not ours."""
     try:
         version = check(connection, path)
         if version < len(MIGRATIONS):
             connection.execute("BEGIN IMMEDIATE")
             for step in MIGRATIONS[version:]:
                 step(connection)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
             connection.execute("COMMIT")
     except sqlite3.Error as error:
         raise StoreUnusable(f"{path}: {error}") from None
-    return version
 
 
 def check(connection: sqlite3.Connection, path: Path) -> int:
@@ -143,7 +141,7 @@ def check(connection: sqlite3.Connection, path: Path) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables and application != APPLICATION_ID:
+    if tables and application != _APPLICATION_ID:
         raise StoreUnusable(f"{path} is a database, but not a task store")
     if version > len(MIGRATIONS):
         raise StoreUnusable(

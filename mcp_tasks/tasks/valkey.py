@@ -1,34 +1,30 @@
 """A task store that many processes share: Valkey or Redis, in which each change is a script.
 
 Nothing here decides anything that another process could decide differently at the same time: versions are compared,
-room is counted, and positions are given out where the records are. What a record is made of is in
-`mcp_tasks.tasks.kept`, the scripts and the keys in `mcp_tasks.tasks.scripts`.
+room is counted, and positions are given out where the records are. What of a record is kept is in
+`mcp_tasks.tasks.packing`, the scripts and the keys in `mcp_tasks.tasks.scripts`.
 """
 
 from __future__ import annotations
 
-import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 import trio
 
-from .._unset import JSON, Principal, TaskId
+from .._unset import Principal, TaskId
 from ..errors import LocalProtocolError, StoreFailed, StoreUnusable
 from . import scripts
-from .boxes import Box, box_for
+from .boxes import box_for
 from .engine import ANSWER_SECONDS, Engine, Script, open_engine
-from .kept import brief, decode, encode, keep_head, keep_outcome, lift_head, lift_outcome
-from .model import EMPTY, Outcome, TaskRecord
+from .model import TaskRecord
+from .packing import Packer, microseconds, readable
 from .store import Room, SharedTaskStore
 
 __all__ = ["LEASE_SECONDS", "ValkeyTaskStore", "open_valkey"]
-
-logger = logging.getLogger("mcp_tasks.tasks")
 
 _OF_A_TASK: Final = ("task:", "notes:", "result:")
 _SHARED: Final = ("unfinished", "ends", "changes", "last", "leases", "work")
@@ -40,7 +36,6 @@ LEASE_SECONDS: Final = 30.0
 _SECRET_BYTES: Final = 32
 _NEWS_MS: Final = "2000"  # how long the engine is asked to wait for news
 _AGAIN_SECONDS: Final = 0.5  # until it is asked again when it has failed
-_INLINE_BYTES: Final = 8 * 1024  # an outcome up to this is kept in its record
 
 
 @asynccontextmanager
@@ -86,7 +81,8 @@ class ValkeyTaskStore(SharedTaskStore):
         self._work = work
         self._entries: dict[TaskId, bytes] = {}  # of the stream of work, by the task that each is of
         self._prefix = f"{{{prefix}}}:"
-        self._box: Box = box_for(key)
+        self._box = box_for(key)
+        self._packer = Packer(self._box)
         self._owners: dict[TaskId, str] = {}
         self._create, self._replace, self._remove = (
             Script(script) for script in (scripts.CREATE, scripts.REPLACE, scripts.REMOVE)
@@ -161,19 +157,19 @@ class ValkeyTaskStore(SharedTaskStore):
             [
                 id,
                 self._box.name(record.principal),
-                str(_microseconds(record.created_at)),
+                str(microseconds(record.created_at)),
                 *_ends(record),
                 str(record.version),
                 str(int(record.settled)),
-                self._head(record),
-                b"" if record.origin is None else self._box.put(id, "origin", encode(record.origin)),
+                self._packer.head(record),
+                self._packer.origin(record) or b"",
                 outcome,
                 large,
                 "" if room is None else str(room.running),
                 "" if room is None else str(room.retained),
                 str(record.runs),
                 self._lease_ms,
-                *self._notes(record, 0),
+                *self._packer.notes(record, 0),
             ],
         )
         if answer[0] == b"exists":
@@ -184,7 +180,7 @@ class ValkeyTaskStore(SharedTaskStore):
 
     async def replace(self, new: TaskRecord) -> bool:
         outcome, large = self._ended(new)
-        head, known = self._head(new), len(new.answers)
+        head, known = self._packer.head(new), len(new.answers)
         while True:
             # The journal only grows, at its end; most changes add nothing to it.
             answer = await self._engine.run(
@@ -202,7 +198,7 @@ class ValkeyTaskStore(SharedTaskStore):
                     str(known),
                     str(new.runs),
                     self._lease_ms,
-                    *self._notes(new, known),
+                    *self._packer.notes(new, known),
                 ],
             )
             if answer[0] != b"notes":
@@ -223,7 +219,7 @@ class ValkeyTaskStore(SharedTaskStore):
         row = await self._row(id)
         if row is None:
             return None
-        for record in self._readable(id, partial(self._whole, id, *row)):
+        for record in readable(id, partial(self._whole, id, *row)):
             return record
         raise StoreFailed(f"Task {id} cannot be read")
 
@@ -241,7 +237,7 @@ class ValkeyTaskStore(SharedTaskStore):
             for name, position, *row in found:
                 id, after = TaskId(name.decode()), int(position)
                 if row[0] is not None:
-                    records += ((after, record) for record in self._readable(id, partial(self._listed, id, *row)))
+                    records += ((after, record) for record in readable(id, partial(self._listed, id, *row)))
         return records
 
     async def unfinished(self, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
@@ -255,12 +251,12 @@ class ValkeyTaskStore(SharedTaskStore):
                 id, after = TaskId(name.decode()), int(position)
                 row = await self._row(id)
                 if row is not None:
-                    records += ((after, record) for record in self._readable(id, partial(self._whole, id, *row)))
+                    records += ((after, record) for record in readable(id, partial(self._whole, id, *row)))
         return records
 
     async def due(self, now: float, limit: int) -> Sequence[TaskId]:
         found = await self._engine.do(
-            "ZRANGEBYSCORE", self._prefix + "ends", "-inf", str(_microseconds(now)), "LIMIT", "0", str(limit)
+            "ZRANGEBYSCORE", self._prefix + "ends", "-inf", str(microseconds(now)), "LIMIT", "0", str(limit)
         )
         owned = [_owned(member) for member in found]
         self._owners = dict(owned)
@@ -300,22 +296,9 @@ class ValkeyTaskStore(SharedTaskStore):
     def _of_all(self, *kinds: str) -> list[str]:
         return [self._prefix + kind for kind in kinds]
 
-    def _head(self, record: TaskRecord) -> bytes:
-        return self._box.put(record.id, "head", encode(keep_head(record)))
-
-    def _notes(self, record: TaskRecord, known: int) -> list[bytes]:
-        added = enumerate(islice(record.answers.items(), known, None), known)
-        return [self._box.put(record.id, f"note {at}", encode([key, value])) for at, (key, value) in added]
-
     def _ended(self, record: TaskRecord) -> tuple[bytes, bytes]:
-        # An outcome as far as lists need it, and the whole of it where that is more.
-        if record.outcome is None:
-            return b"", b""
-        whole = encode(keep_outcome(record.outcome))
-        if len(whole) <= _INLINE_BYTES:
-            return self._box.put(record.id, "outcome", whole), b""
-        small = encode(keep_outcome(brief(record.outcome)))
-        return self._box.put(record.id, "outcome", small), self._box.put(record.id, "result", whole)
+        outcome, large = self._packer.outcome(record)
+        return outcome or b"", b"" if large is None else self._box.put(record.id, "result", large)
 
     def _whole(
         self,
@@ -324,39 +307,14 @@ class ValkeyTaskStore(SharedTaskStore):
         head: bytes,
         outcome: bytes | None,
         origin: bytes | None,
-        large: bytes | None,
+        result: bytes | None,
         notes: Sequence[bytes],
     ) -> TaskRecord:
-        answers: Mapping[str, JSON] = EMPTY
-        if notes:
-            answers = dict(self._open(id, f"note {at}", note) for at, note in enumerate(notes))
-        ended: Outcome | None = None
-        if large is not None:
-            ended = lift_outcome(self._open(id, "result", large))
-        elif outcome is not None:
-            ended = lift_outcome(self._open(id, "outcome", outcome))
-        kept = self._open(id, "head", head)
-        begun = None if origin is None else self._open(id, "origin", origin)
-        return lift_head(id, int(version), kept, outcome=ended, answers=answers, origin=begun)
-
-    def _readable(self, id: TaskId, read: Callable[[], TaskRecord]) -> Iterator[TaskRecord]:
-        # One that is broken hides none of the others, and goes when its time is over.
-        try:
-            yield read()
-        except Exception:
-            logger.exception("task %s cannot be read", id)
+        large = None if result is None else self._box.take(id, "result", result)
+        return self._packer.record(id, int(version), head, outcome, large=large, notes=notes, origin=origin)
 
     def _listed(self, id: TaskId, version: bytes, head: bytes, outcome: bytes | None) -> TaskRecord:
-        ended = None if outcome is None else lift_outcome(self._open(id, "outcome", outcome))
-        kept = self._open(id, "head", head)
-        return lift_head(id, int(version), kept, outcome=ended, answers=EMPTY, origin=None)
-
-    def _open(self, id: TaskId, part: str, kept: bytes) -> Any:
-        return decode(self._box.take(id, part, kept))
-
-
-def _microseconds(seconds: float) -> int:
-    return round(seconds * 1_000_000)
+        return self._packer.record(id, int(version), head, outcome)
 
 
 def _ends(record: TaskRecord) -> tuple[str, str]:
@@ -364,7 +322,7 @@ def _ends(record: TaskRecord) -> tuple[str, str]:
     end = record.expires_at
     if end is None:
         return "", ""
-    return str(_microseconds(end)), str(max(0, round((end - record.updated_at) * 1000)))
+    return str(microseconds(end)), str(max(0, round((end - record.updated_at) * 1000)))
 
 
 def _owned(member: bytes) -> tuple[TaskId, str]:

@@ -13,18 +13,17 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from attrs import define, frozen
 
-from .._unset import JSON, TaskId
+from .._unset import TaskId
 from ..errors import LocalProtocolError, MCPError
 from .batches import Errand
 from .boxes import Box
-from .kept import brief, encode, keep_head, keep_outcome
 from .model import TaskRecord
-from .reading import explained, microseconds
+from .packing import Packer, microseconds
+from .reading import explained
 from .store import Room
 
 __all__ = ["Create", "Remove", "Replace", "Writer"]
@@ -32,7 +31,6 @@ __all__ = ["Create", "Remove", "Replace", "Writer"]
 logger = logging.getLogger("mcp_tasks.tasks")
 
 _CHUNK_BYTES: Final = 256 * 1024
-_INLINE_BYTES: Final = 8 * 1024  # an outcome up to this is kept in its record's row
 _FREE_PAGES: Final = 256  # how many may lie idle in the file, and how many are given back at once
 _MOST_KNOWN: Final = 100_000  # rows, and accounts
 
@@ -117,6 +115,7 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, box: Box) -> None:
         self.connection = connection
         self._box = box
+        self._packer = Packer(box)
         self._rows: dict[TaskId, _Row] = {}
         self._accounts: dict[str, _Account] = {}
         self._last: int | None = None  # the number of the latest task
@@ -192,8 +191,7 @@ class Writer:
         if (self._row(plan, id) if plan.careful else plan.rows.get(id)) is not None:
             raise LocalProtocolError(f"there is a task {id} already")
         parts, chunks = self._parts(record)
-        notes = [self._note(id, at, *note) for at, note in enumerate(record.answers.items())]
-        origin = None if record.origin is None else self._box.put(id, "origin", encode(record.origin))
+        notes, origin = self._packer.notes(record, 0), self._packer.origin(record)
         # Never below the time in microseconds: what was handed out as a cursor stays behind what comes, though the
         # tasks before it are gone and the file is closed and opened again.
         plan.last = number = max(plan.last + 1, microseconds(record.created_at))
@@ -209,9 +207,7 @@ class Writer:
             return False
         self._be_sure(plan, row)
         parts, chunks = self._parts(new)
-        # The journal only grows, at its end.
-        added = islice(new.answers.items(), row.notes, None) if len(new.answers) > row.notes else ()
-        notes = [self._note(id, at, *note) for at, note in enumerate(added, row.notes)]
+        notes = self._packer.notes(new, row.notes)
         account = self._account(plan, row.principal)
         self._add(plan, row.number, row.notes, notes, chunks)
         account.running -= new.settled and not row.settled
@@ -242,19 +238,12 @@ class Writer:
 
     def _parts(self, record: TaskRecord) -> tuple[tuple[Any, ...], Sequence[bytes]]:
         # The end of its time, its head, its outcome as far as it is in the row; and the rest of that.
-        id, put, ends = record.id, self._box.put, record.expires_at
-        due = None if ends is None else microseconds(ends)
-        head = put(id, "head", encode(keep_head(record)))
-        if record.outcome is None:
-            return (due, head, None), ()
-        whole = encode(keep_outcome(record.outcome))
-        if len(whole) <= _INLINE_BYTES:
-            return (due, head, put(id, "outcome", whole)), ()
-        small = put(id, "outcome", encode(keep_outcome(brief(record.outcome))))
-        return (due, head, small), [put(id, f"chunk {at}", piece) for at, piece in enumerate(_pieces(whole))]
-
-    def _note(self, id: TaskId, at: int, key: str, value: JSON) -> bytes:
-        return self._box.put(id, f"note {at}", encode([key, value]))
+        ends = None if record.expires_at is None else microseconds(record.expires_at)
+        outcome, large = self._packer.outcome(record)
+        chunks: Sequence[bytes] = ()
+        if large is not None:
+            chunks = [self._box.put(record.id, f"chunk {at}", piece) for at, piece in enumerate(_pieces(large))]
+        return (ends, self._packer.head(record), outcome), chunks
 
     def _add(self, plan: _Plan, number: int, known: int, notes: Sequence[bytes], chunks: Sequence[bytes]) -> None:
         plan.notes += ((number, at, note) for at, note in enumerate(notes, known))
