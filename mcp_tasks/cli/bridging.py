@@ -16,7 +16,7 @@ import trio
 from ..bridge import Upstream, bridge
 from ..peer._wait import servants
 from .display import PlainDisplay
-from .exits import Exit, Trouble, trouble
+from .exits import Exit, Trouble, reported
 from .servers import ServerCommand, ServerUrl, connected, find_server
 from .serving import parse_address, serve_until_signal
 
@@ -36,15 +36,12 @@ def serve_bridge(
     Ends well when the client closes its end, and badly when the server does.
     """
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr)
-    try:
+
+    def run() -> int:
         address = None if http is None else parse_address(http)
         return trio.run(_serve, find_server(server, config), address, revision)
-    except Exception as error:
-        known = trouble(error)
-        if debug or known is None:
-            raise
-        print(f"mcp-tasks bridge: {known}", file=sys.stderr)
-        return known.exit
+
+    return reported("bridge", run, debug=debug)
 
 
 async def _serve(server: ServerCommand | ServerUrl, address: tuple[str, int] | None, revision: str | None) -> int:

@@ -6,6 +6,8 @@ Imports nothing that costs time, since `serve` starts with it.
 from __future__ import annotations
 
 import enum
+import sys
+from collections.abc import Callable
 
 from ..errors import (
     ConnectionClosed,
@@ -18,7 +20,7 @@ from ..errors import (
     TaskExpired,
 )
 
-__all__ = ["Exit", "Trouble", "trouble"]
+__all__ = ["Exit", "Trouble", "reported", "trouble"]
 
 
 class Exit(enum.IntEnum):
@@ -68,3 +70,15 @@ def trouble(error: Exception) -> Trouble | None:
             return Trouble(error.strerror or str(error), Exit.SERVER)
         case _:
             return None
+
+
+def reported(command: str, do: Callable[[], int], *, debug: bool) -> int:
+    """Do what a command is for; what goes wrong and is no bug is one line on stderr, and its exit code."""
+    try:
+        return do()
+    except Exception as error:
+        known = trouble(error)
+        if debug or known is None:
+            raise
+        print(f"mcp-tasks {command}: {known}", file=sys.stderr)
+        return known.exit

@@ -46,7 +46,7 @@ from ..testing import (
     open_program,
 )
 from ..transports.descriptors import open_reader, open_writer
-from .exits import Exit, Trouble, trouble
+from .exits import Exit, Trouble, reported
 from .servers import ServerCommand, find_server
 from .serving import parse_address
 
@@ -54,14 +54,7 @@ __all__ = ["record", "replay_file", "shrink_file"]
 
 
 def _run(name: str, main: Callable[[], Awaitable[int]], *, debug: bool) -> int:
-    try:
-        return trio.run(main)
-    except Exception as error:
-        known = trouble(error)
-        if debug or known is None:
-            raise
-        print(f"mcp-tasks {name}: {known}", file=sys.stderr)
-        return known.exit
+    return reported(name, partial(trio.run, main), debug=debug)
 
 
 def redaction(expressions: Sequence[str], keep: bool) -> Redaction:

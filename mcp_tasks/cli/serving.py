@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import evolve
 
-from ..errors import StoreFailed, StoreUnusable
 from ..peer._wait import servants
 from ..peer.peer import Peer
 from ..serve import serve_stdio
 from ..tasks.store import SharedTaskStore, TaskStore
-from .exits import Exit, Trouble
+from .exits import Exit, Trouble, reported
 
 if TYPE_CHECKING:
     from ..http import HttpServer
@@ -96,13 +95,7 @@ def work(
 
 def _run(command: str, target: str, main: Callable[[Peer], Awaitable[int]], *, debug: bool) -> int:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, stream=sys.stderr)
-    try:
-        return trio.run(main, load_peer(target))
-    except (Trouble, OSError, StoreUnusable, StoreFailed) as error:
-        if debug:
-            raise
-        print(f"mcp-tasks {command}: {error}", file=sys.stderr)
-        return error.exit if isinstance(error, Trouble) else Exit.SERVER
+    return reported(command, lambda: trio.run(main, load_peer(target)), debug=debug)
 
 
 @asynccontextmanager

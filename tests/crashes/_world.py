@@ -33,7 +33,20 @@ from mcp_tasks import (
 )
 from mcp_tasks.wire.client_features import ElicitFormParams
 
-from ._history import TERMINAL, Answered, Asked, CancelAsked, Cancelled, Created, Fact, Gone, Seen
+from ._history import (
+    TERMINAL,
+    Answered,
+    Asked,
+    CancelAsked,
+    Cancelled,
+    Created,
+    Effect,
+    Fact,
+    Gone,
+    Seen,
+    parse_steps,
+    violations,
+)
 
 ROOT = Path(__file__).parents[2]
 ADA = {"action": "accept", "content": {"name": "Ada"}}
@@ -45,7 +58,15 @@ GOING = (
 )
 QUICK = HttpClientLimits(retry_seconds=0.01, resume_attempts=1)
 
+SEED = int(os.environ.get("MCP_TASKS_SEED", "0")) or random.randrange(1, 2**32)
+ERAS = ("2026-07-28", "2026-07-28", "2025-11-25", "2025-11-25")
+
 T = TypeVar("T")
+
+
+def kills_wanted(default: int) -> int:
+    """How many, where the environment does not say."""
+    return int(os.environ.get("MCP_TASKS_KILLS", default))
 
 
 @define(eq=False)
@@ -146,6 +167,18 @@ class World:
             await slot.start()
         self.over = True
         self.happened()
+
+
+def judge(world: World, kills: int) -> None:
+    """Say what has happened, and fail if something should not have; or if nothing was put to the test."""
+    steps = parse_steps(world.steps_file.read_text())
+    counts = {kind.__name__: sum(isinstance(f, kind) for f in world.history) for kind in (Created, Answered, Cancelled)}
+    effects = sum(isinstance(step, Effect) for step in steps)
+    print(f"{world.kills} kills, {counts}, {effects} steps")
+    assert violations(world.history, steps) == []
+    assert world.kills >= kills
+    assert counts["Created"] > kills / 4
+    assert counts["Answered"]
 
 
 class Client:
