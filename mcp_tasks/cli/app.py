@@ -23,6 +23,7 @@ from .exits import Exit, Trouble, trouble
 from .following import load_saved
 from .judging import conformance
 from .running import Command, Interrupts, run_command
+from .serving import DRAIN_SECONDS
 from .serving import serve as run_server
 from .serving import work as run_worker
 
@@ -241,6 +242,7 @@ def serve(
     store: str | None = None,
     store_key: str | None = None,
     front: bool = False,
+    drain: float = DRAIN_SECONDS,
     debug: bool = False,
 ) -> int:
     """Serve a peer of your own, on standard input and output or over HTTP.
@@ -260,17 +262,25 @@ def serve(
         A file with 32 random bytes, to encrypt with what is kept.
     front
         Leave the work of tasks to workers that share the store.
+    drain
+        For how many seconds SIGTERM waits for tasks that no other process can go on with, over HTTP.
     debug
         Log everything to stderr.
     """
     if stdio == (http is not None):
         raise Trouble("serve: say over what: --stdio, or --http HOST:PORT", Exit.USAGE)
-    return run_server(target, http=http, store=store, store_key=store_key, front=front, debug=debug)
+    return run_server(target, http=http, store=store, store_key=store_key, front=front, drain=drain, debug=debug)
 
 
 @app.command
 def worker(
-    target: str, *, store: str, store_key: str | None = None, at_once: int | None = None, debug: bool = False
+    target: str,
+    *,
+    store: str,
+    store_key: str | None = None,
+    at_once: int | None = None,
+    drain: float = DRAIN_SECONDS,
+    debug: bool = False,
 ) -> int:
     """Do the work of tasks that servers of the same peer have made, until SIGINT or SIGTERM.
 
@@ -284,13 +294,15 @@ def worker(
         A file with 32 random bytes, to encrypt with what is kept.
     at_once
         How many tasks to do at the same time; by default as the peer's limits say.
+    drain
+        For how many seconds SIGTERM waits for tasks that are not run again; others are left to other workers at once.
     debug
         Log everything to stderr.
     """
-    return run_worker(target, store=store, store_key=store_key, at_once=at_once, debug=debug)
+    return run_worker(target, store=store, store_key=store_key, at_once=at_once, drain=drain, debug=debug)
 
 
-stores = App(name="store", help="Look into a file that tasks are kept in, and tidy it up.")
+stores = App(name="store", help="Look into what tasks are kept in, and tidy it up.")
 app.command(stores)
 
 
@@ -327,13 +339,13 @@ def inspect(
 
 
 @stores.command
-def stats(file: Path, *, key: str | None = None, json: bool = False) -> int:
-    """Say how many tasks there are in a file, and how large it is. A server may have it open.
+def stats(store: str, *, key: str | None = None, json: bool = False) -> int:
+    """Say how many tasks there are in a store, and how those who share it are doing. Servers may have it open.
 
     Parameters
     ----------
-    file
-        The file.
+    store
+        A file, or the redis:// or valkey:// URL of a server.
     key
         The file with the key, if it is encrypted.
     json
@@ -341,7 +353,7 @@ def stats(file: Path, *, key: str | None = None, json: bool = False) -> int:
     """
     from . import storing
 
-    return storing.stats(file, key=key, json=json)
+    return storing.stats(store, key=key, json=json)
 
 
 @stores.command

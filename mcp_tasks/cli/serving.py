@@ -29,9 +29,20 @@ from .exits import Exit, Trouble, reported
 if TYPE_CHECKING:
     from ..http import HttpServer
 
-__all__ = ["load_peer", "opened_store", "parse_address", "read_key", "serve", "serve_until_signal", "work"]
+__all__ = [
+    "DRAIN_SECONDS",
+    "load_peer",
+    "opened_store",
+    "parse_address",
+    "read_key",
+    "serve",
+    "serve_until_signal",
+    "work",
+]
 
 _KEY_BYTES: Final = 32
+DRAIN_SECONDS: Final = 10.0
+"""How long SIGTERM waits for tasks that cannot be left to another process."""
 
 
 def serve(
@@ -41,14 +52,16 @@ def serve(
     store: str | None = None,
     store_key: str | None = None,
     front: bool = False,
+    drain: float = DRAIN_SECONDS,
     debug: bool = False,
 ) -> int:
     """Serve the peer that ``module:attribute`` names; returns the exit code.
 
     On stdin and stdout, or over HTTP where `http` says (``HOST:PORT``; port 0 picks one), which is then told on stderr.
-    Ends well when the client closes its end. SIGINT and SIGTERM end it too, with every task's cleanup done. Tasks are
-    kept in `store`, if there is one: a file, or the URL of a Valkey or Redis server; encrypted with the key in the file
-    `store_key`. One that is only `front` has workers do them.
+    Ends well when the client closes its end. SIGINT and SIGTERM end it too, with every task's cleanup done; SIGTERM
+    waits up to `drain` seconds for tasks that no other process can go on with. Tasks are kept in `store`, if there is
+    one: a file, or the URL of a Valkey or Redis server; encrypted with the key in the file `store_key`. One that is
+    only `front` has workers do them.
     """
 
     async def main(peer: Peer) -> int:
@@ -58,15 +71,25 @@ def serve(
                 raise Trouble("--front is for a --store that workers share", Exit.USAGE)
             if kept is not None:
                 peer.use_store(kept, works=not front)
-            return await serve_until_signal(peer, address)
+            return await serve_until_signal(peer, address, drain=drain)
 
     return _run("serve", target, main, debug=debug)
 
 
 def work(
-    target: str, *, store: str, store_key: str | None = None, at_once: int | None = None, debug: bool = False
+    target: str,
+    *,
+    store: str,
+    store_key: str | None = None,
+    at_once: int | None = None,
+    drain: float = DRAIN_SECONDS,
+    debug: bool = False,
 ) -> int:
-    """Do the work of tasks that servers with the same `store` have made, until a signal; returns the exit code."""
+    """Do the work of tasks that servers with the same `store` have made, until a signal; returns the exit code.
+
+    SIGTERM leaves to others what they can go on with, and waits up to `drain` seconds for the rest; another signal ends
+    it at once.
+    """
 
     async def main(peer: Peer) -> int:
         code = int(Exit.OK)
@@ -75,7 +98,14 @@ def work(
             nonlocal code
             async for number in signals:
                 code = 128 + number
-                working.cancel()
+                if number == signal.SIGTERM and not peer.tasks.draining:
+                    nursery.start_soon(drain_and_stop)
+                else:
+                    working.cancel()
+
+        async def drain_and_stop() -> None:
+            await peer.drain(drain)
+            working.cancel()
 
         async with opened_store(store, store_key) as kept:
             if not isinstance(kept, SharedTaskStore):
@@ -138,7 +168,7 @@ def read_key(file: str) -> bytes:
     return key
 
 
-async def serve_until_signal(peer: Peer, address: tuple[str, int] | None) -> int:
+async def serve_until_signal(peer: Peer, address: tuple[str, int] | None, *, drain: float = DRAIN_SECONDS) -> int:
     """Serve a peer on the standard streams, or over HTTP at an address; returns the exit code."""
     code = int(Exit.OK)
 
@@ -148,9 +178,14 @@ async def serve_until_signal(peer: Peer, address: tuple[str, int] | None) -> int
             code = 128 + number
             if server is not None and not stopping.is_set():
                 stopping.set()
-                nursery.start_soon(server.aclose)  # a second signal does not wait for it
+                nursery.start_soon(stop, server, number)  # a second signal does not wait for it
             else:
                 serving.cancel()
+
+    async def stop(server: HttpServer, number: int) -> None:
+        if number == signal.SIGTERM:
+            await peer.drain(drain)
+        await server.aclose()
 
     server: HttpServer | None = None
     stopping = trio.Event()

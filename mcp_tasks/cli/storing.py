@@ -1,4 +1,4 @@
-"""`mcp-tasks store`: look into a file that tasks are kept in, tidy it up, take its contents elsewhere.
+"""`mcp-tasks store`: look into what tasks are kept in, tidy it up, take its contents elsewhere.
 
 It words what is kept as the engine has it, not as either era does: a task returned, raised, or was stopped.
 """
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import trio
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,9 +23,10 @@ from ..clock import timestamp
 from ..tasks.inspecting import StoreFile, vacuum
 from ..tasks.kept import encode, keep_outcome
 from ..tasks.model import TaskRecord
+from ..tasks.store import SharedTaskStore
 from .display import clean
 from .exits import Exit, Trouble
-from .serving import read_key
+from .serving import opened_store, read_key
 
 __all__ = ["export", "inspect", "stats", "tidy_up"]
 
@@ -72,11 +74,16 @@ def inspect(file: Path, id: str | None, *, principal: str | None, unfinished: bo
     return Exit.OK
 
 
-def stats(file: Path, *, key: str | None, json: bool) -> int:
-    """Say what is in a file; returns the exit code."""
+def stats(where: str, *, key: str | None, json: bool) -> int:
+    """Say what is in a store; returns the exit code."""
+    _show(trio.run(_of_fleet, where, key) if "://" in where else _of_file(Path(where), key), json=json)
+    return Exit.OK
+
+
+def _of_file(file: Path, key: str | None) -> JSONObject:
     with _open(file, key) as store:
         found = store.stats()
-    known: JSONObject = {
+    return {
         "tasks": found.tasks,
         "unfinished": found.unfinished,
         "waiting": found.waiting,
@@ -86,8 +93,21 @@ def stats(file: Path, *, key: str | None, json: bool) -> int:
         "file_bytes": found.file_bytes,
         "free_bytes": found.free_bytes,
     }
-    _show(known, json=json)
-    return Exit.OK
+
+
+async def _of_fleet(url: str, key: str | None) -> JSONObject:
+    async with opened_store(url, key) as store:
+        assert isinstance(store, SharedTaskStore)
+        found = await store.stats()
+    return {
+        "tasks": found.tasks,
+        "unfinished": found.unfinished,
+        "queued": found.queued,
+        "running": found.running,
+        "overdue": found.overdue,
+        "lease_losses": found.lease_losses,
+        "oldest": _time(found.oldest),
+    }
 
 
 def tidy_up(file: Path) -> int:

@@ -216,6 +216,7 @@ class Context:
 
         They go out together, and where each would cost a round, they cost one. Raises as `ask` does.
         """
+        await self._delivery.ask_ahead(questions)
         return await gather({key: partial(self.ask, key, question) for key, question in questions.items()})
 
     async def elicit(self, message: str, fields: Mapping[str, Any] | type, *, key: str | None = None) -> ElicitResult:

@@ -81,6 +81,10 @@ class Delivery(ABC):
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
         """Ask, and return the answer as JSON."""
 
+    async def ask_ahead(self, questions: Mapping[str, Ask[Any]]) -> None:
+        """Let it be known that all of these are about to be asked, so that they are seen together."""
+        await trio.lowlevel.checkpoint()
+
     @abstractmethod
     def journal(self) -> Mapping[str, JSON]:
         """What was answered or noted before, by key."""
@@ -258,6 +262,12 @@ class RoundDelivery(LiveDelivery):
         await trio.sleep_forever()
         raise AssertionError("unreachable")
 
+    async def ask_ahead(self, questions: Mapping[str, Ask[Any]]) -> None:
+        if self._task is None:
+            await super().ask_ahead(questions)
+        else:
+            await self._task.ask_ahead(questions)
+
     async def note(self, key: str, value: JSON) -> None:
         task = await self._later()
         if task is None:
@@ -338,6 +348,10 @@ class TaskDelivery(Delivery):
             assert failure is not None
             raise failure
         return answer
+
+    async def ask_ahead(self, questions: Mapping[str, Ask[Any]]) -> None:
+        lowered = {key: _lowered(self.terms, question, self.side) for key, question in questions.items()}
+        await self._registry.ask_ahead(self.task_id, lowered)
 
     async def _carried(self, question: Ask[Any]) -> JSONObject:
         params = question.params()

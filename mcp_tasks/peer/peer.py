@@ -14,10 +14,11 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property, partial
 from types import TracebackType
+from typing import TypeVar
 
 import trio
 
@@ -30,7 +31,7 @@ from ..dialects.base import Side
 from ..errors import LocalProtocolError
 from ..limits import Limits
 from ..seal import StateSeal
-from ..tasks.recovery import recover
+from ..tasks.recovery import drain, recover
 from ..tasks.registry import TaskRegistry, mint_task_id
 from ..tasks.store import TaskStore
 from ..wire.capabilities import Implementation
@@ -46,6 +47,8 @@ from .work import revive
 __all__ = ["Peer"]
 
 logger = logging.getLogger("mcp_tasks.peer")
+
+Background = TypeVar("Background", bound=Callable[[], Awaitable[None]])
 
 
 class Peer(Offering):
@@ -106,6 +109,7 @@ class Peer(Offering):
         """Where tasks live that outlast connections; set within ``async with peer:``."""
         self.works = True
         """Whether tasks are run here, where others share the store."""
+        self._background: list[Callable[[], Awaitable[None]]] = []
         self._stack: AsyncExitStack | None = None
         if store is not None:
             self.use_store(store)
@@ -136,6 +140,14 @@ class Peer(Offering):
             self._cursors.rekey(_derived(store.secret, "cursors"))
         self.__dict__.pop("seal", None)
 
+    def background(self, function: Background) -> Background:
+        """Run a function for as long as the peer is open, beside whatever else it does; it is cancelled at its end.
+
+        It has begun when ``async with peer:`` has. What it raises ends the block.
+        """
+        self._background.append(function)
+        return function
+
     # --- at work --------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Peer:
@@ -148,6 +160,7 @@ class Peer(Offering):
         async with AsyncExitStack() as stack:
             nursery = await stack.enter_async_context(servants())
             home = Workers(nursery, shared=False)
+            self.tasks.draining = False
             if self.tasks.store.durable and not self.tasks.shared:
                 try:
                     await recover(self.tasks, partial(revive, self), home)
@@ -157,6 +170,8 @@ class Peer(Offering):
             nursery.start_soon(self.tasks.keep_time)
             if self.tasks.shared:
                 self._join(nursery, home)
+            for function in self._background:
+                nursery.start_soon(function)
             self.home = home
             self._stack = stack.pop_all()
         return self
@@ -169,6 +184,16 @@ class Peer(Offering):
         if self.works:
             name = f"{self.info.name} {secrets.token_hex(8)}"
             nursery.start_soon(partial(others.work, name, again, home, at_once=self.limits.tasks_at_once))
+
+    async def drain(self, seconds: float) -> None:
+        """Before an end that can wait: leave tasks to others, and wait for those that cannot be left to be over.
+
+        Those that are run again, and new ones, are left to whoever shares the store, or to the next process. For the
+        others this waits, `seconds` at most; connections are served all the while. Leaving the block then cancels what
+        is still under way.
+        """
+        with trio.move_on_after(seconds):
+            await drain(self.tasks)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

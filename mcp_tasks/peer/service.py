@@ -289,7 +289,8 @@ class Service:
         # Where requestors cannot come back, nobody is there for a task that is run again.
         comes_back = registry.store.durable and not connection.transient
         again = comes_back and handler.restarts(params)
-        here = connection.peer.works or adopt is not None or not (comes_back and registry.shared)
+        works = connection.peer.works and not registry.draining
+        here = works or adopt is not None or not (comes_back and registry.shared)
         origin = origin_of(call, connection.side, terms) if again or not here else None
         # Committed before it is announced (a store makes that whole or not at all, even when it is cancelled).
         record = await registry.create(

@@ -21,7 +21,19 @@ from .state import TaskInput
 if TYPE_CHECKING:
     from .registry import TaskRegistry
 
-__all__ = ["SETTLES", "Change", "Elsewhere", "Live", "Revived", "Work", "check_fresh", "closed", "nobody", "sayable"]
+__all__ = [
+    "REFUSED",
+    "SETTLES",
+    "Change",
+    "Elsewhere",
+    "Fresh",
+    "Live",
+    "Revived",
+    "Work",
+    "closed",
+    "nobody",
+    "sayable",
+]
 
 Work: TypeAlias = Callable[[], Awaitable[JSONObject]]
 
@@ -95,7 +107,7 @@ class Live(Job):
         self.on_change = on_change
         self.expired = False
         self.inherited: set[str] = set()
-        """Questions that were open when the work was begun again, and that it has not come to yet."""
+        """Questions that are open and that the work has not come to yet: of its run before, or said ahead."""
         self.work: Work | None = None
         self.home: Workers | None = None
         self._registry = registry
@@ -108,6 +120,11 @@ class Live(Job):
     async def do(self) -> None:
         """Do the work, and settle the task."""
         await self._registry.run(self)
+
+    def leave(self) -> None:
+        """Stop the work, if it has begun, so that it goes on in another process."""
+        if self.scope is not None:
+            self.scope.cancel()
 
     async def change(self) -> None:
         """Wait until the record has changed or expired."""
@@ -136,11 +153,34 @@ def closed(record: TaskRecord, answers: Mapping[str, JSON], given_up: Collection
     return None if left else TaskInput.ANSWER, {"questions": left, "answers": {**record.answers, **answers}}
 
 
-def check_fresh(record: TaskRecord, key: str) -> None:
-    """Raise `LocalProtocolError` for a key that was used before."""
-    if key in record.questions or key in record.answers:
-        raise LocalProtocolError(f"task {record.id}: the key {key!r} was used before")
+def is_used(record: TaskRecord, key: str) -> bool:
+    """Whether something was asked or noted under a key, whatever has become of it."""
+    return key in record.questions or key in record.answers or REFUSED + key in record.answers
 
+
+class Fresh:
+    """A key that one change is about to use. Nobody else uses keys of this task meanwhile."""
+
+    __slots__ = ("_key", "_was_fresh")
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._was_fresh = False
+
+    def done(self, record: TaskRecord) -> bool:
+        """Whether the change has been made, as is seen only later where a store fails after it has done something.
+
+        Raises `LocalProtocolError` for a key that was used before.
+        """
+        key = self._key
+        if not self._was_fresh and (key in record.questions or key in record.answers):
+            raise LocalProtocolError(f"task {record.id}: the key {key!r} was used before")
+        self._was_fresh = True
+        return is_used(record, key)
+
+
+REFUSED: Final = "refused:"
+"""Before the key of a question in the journal: it will have no answer, for this reason."""
 
 SETTLES: Final = {Returned: TaskInput.RETURN, Raised: TaskInput.RAISE, Stopped: TaskInput.STOP}
 """What each outcome is to the state machine."""

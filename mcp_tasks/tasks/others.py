@@ -31,6 +31,7 @@ logger = logging.getLogger("mcp_tasks.tasks")
 _RETRY_SECONDS = 1.0
 _BEATS = 3  # in the time of a lease
 _AT_ONCE = 100
+_LAST_SECONDS = 1.0
 _AFTER_SECONDS = 0.01  # the end of a lifetime, so that it is over by any reckoning
 
 
@@ -47,8 +48,8 @@ class Others:
         self.told: dict[TaskId, int] = {}
         """Of what is watched here, the version that observers have been told of."""
         self._given: dict[TaskId, Callable[[], None]] = {}  # what was made here and left to others; for when it is gone
-        self.room = trio.Event()
-        """Set when there is one task less here."""
+        self.room = trio.lowlevel.ParkingLot()
+        """Where those wait who want there to be fewer tasks here."""
 
     @property
     def _store(self) -> SharedTaskStore:
@@ -168,27 +169,40 @@ class Others:
             try:
                 for id in await self._store.abandoned(_AT_ONCE):
                     record = await registry.store.get(id)
-                    if record is not None and id not in registry.lives and (works or not record.restartable):
+                    takes = works and not registry.draining
+                    if record is not None and id not in registry.lives and (takes or not record.restartable):
                         await take_up(registry, record, revive, home)
             except Exception:
                 logger.exception("tasks that were abandoned could not be looked after")
+                # Nobody could say that work goes on: whoever lives is first to have time to say so again.
+                await trio.sleep(self._store.lease_seconds)
 
     async def work(self, worker: str, revive: Revive, home: Workers, *, at_once: int) -> None:
-        """Begin the tasks that wait, `at_once` of them at most being under way here; runs until it is cancelled."""
+        """Begin the tasks that wait, `at_once` of them at most being under way here; until drained, or cancelled."""
         registry = self._registry
-        while True:
-            while len(registry.lives) >= at_once:
-                self.room = trio.Event()
-                await self.room.wait()
-            try:
-                for id in await self._store.wait_for_work(worker):
-                    record = await registry.store.get(id)
-                    if record is not None and not record.runs and not record.settled:
-                        await take_up(registry, record, revive, home)
-                    await self._store.took(worker, id)
-            except Exception:
-                logger.exception("no work can be had now; trying again in a moment")
-                await trio.sleep(_RETRY_SECONDS)
+        try:
+            while not registry.draining:
+                if len(registry.lives) >= at_once:
+                    await self.room.park()
+                    continue
+                try:
+                    for id, runs in (await self._store.wait_for_work(worker)).items():
+                        if registry.draining:
+                            return
+                        record = await registry.store.get(id)
+                        waits = record is not None and record.runs == runs and not record.settled
+                        if record is not None and waits and id not in registry.lives:
+                            await take_up(registry, record, revive, home)
+                        await self._store.took(worker, id)
+                except Exception:
+                    logger.exception("no work can be had now; trying again in a moment")
+                    await trio.sleep(_RETRY_SECONDS)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_SECONDS):
+                try:
+                    await self._store.give_back(worker)
+                except Exception:
+                    logger.info("what was not begun is taken over when its lease is over", exc_info=True)
 
     # --- news -----------------------------------------------------------------------------------------------------
 

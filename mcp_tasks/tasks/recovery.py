@@ -1,4 +1,4 @@
-"""After an interruption: what an earlier process has left unfinished is run again, or has failed.
+"""After an interruption: what an earlier process has left unfinished is run again, or has failed; and before one.
 
 It is done before the first request is answered, and many at a time, so that they share commits. Work that is begun
 again is counted in the record before it runs; one that is interrupted every time may be what ends its process.
@@ -22,7 +22,7 @@ from .model import Raised, TaskRecord
 if TYPE_CHECKING:
     from .registry import TaskRegistry
 
-__all__ = ["Revive", "recover", "take_up"]
+__all__ = ["Revive", "drain", "recover", "take_up"]
 
 logger = logging.getLogger("mcp_tasks.tasks")
 
@@ -97,3 +97,18 @@ async def take_up(registry: TaskRegistry, record: TaskRecord, revive: Revive, ho
             registry.drop(live)
             if revived is not None:
                 revived.dismiss()
+
+
+async def drain(registry: TaskRegistry) -> None:
+    """Begin no more work, leave to others what they can go on with, and wait until the rest is over.
+
+    Cancelled, what is not over goes on.
+    """
+    registry.draining = True
+    room = registry.others.room
+    room.unpark_all()
+    for live in list(registry.lives.values()):
+        if registry.goes_on(live.record):
+            live.leave()
+    while registry.lives:
+        await room.park()

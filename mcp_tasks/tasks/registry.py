@@ -25,13 +25,12 @@ from typing import Any
 import trio
 
 from .._unset import JSON, UNSET, Cursor, JSONObject, Principal, TaskId, Unset
-from .._workers import Job, Workers
+from .._workers import Workers
 from ..clock import Clock
 from ..cursor import CursorSeal
 from ..errors import (
     InternalError,
     InvalidCursor,
-    LocalProtocolError,
     Refusal,
     RequestFailed,
     StoreFailed,
@@ -41,10 +40,11 @@ from ..errors import (
 )
 from ..limits import Limits
 from .lifetimes import Lifetimes, is_over
-from .live import SETTLES, Change, Live, Revived, Work, check_fresh, closed, nobody, sayable
-from .model import EMPTY, Call, Outcome, Page, Question, Raised, Returned, Stopped, TaskRecord
+from .live import SETTLES, Change, Fresh, Live, Revived, Work, nobody, sayable
+from .model import EMPTY, Call, Outcome, Page, Raised, Returned, Stopped, TaskRecord
 from .others import Others
-from .state import TaskInput, advance
+from .questions import Questions
+from .state import advance
 from .store import MemoryTaskStore, Room, SharedTaskStore, TaskStore
 
 __all__ = ["Revived", "TaskRegistry", "Work", "mint_task_id"]
@@ -56,7 +56,6 @@ _COMMIT_SECONDS = 5.0  # how long a commit may hold up a cancellation
 _DUE_AT_ONCE = 100
 _RETRY_SECONDS = 1.0
 _MOST_RETRY_SECONDS = 60.0
-_REFUSED = "refused:"  # before the key of a question in the journal
 _NO_JSON = (TypeError, ValueError, RecursionError)
 
 
@@ -65,7 +64,7 @@ def mint_task_id() -> TaskId:
     return TaskId(os.urandom(16).hex())
 
 
-class TaskRegistry:
+class TaskRegistry(Questions):
     """The tasks of one peer.
 
     `mint_id` and `clock` are injected for tests and for fleets; those who serve one list have the same `seal`.
@@ -94,6 +93,8 @@ class TaskRegistry:
         self.others = Others(self)
         """What other processes do, where the store is shared."""
         self.lifetimes = Lifetimes(self)
+        self.draining = False
+        """Whether no more work is to be begun here; see `drain`."""
 
     @property
     def shared(self) -> SharedTaskStore | None:
@@ -111,7 +112,7 @@ class TaskRegistry:
 
     def journal(self, id: TaskId) -> Mapping[str, JSON]:
         """What has been answered and noted in a task, by key. Raises `TaskAlreadySettled` once it is over."""
-        return self._living(id).record.answers
+        return self.living(id).record.answers
 
     # --- the life of a task ---------------------------------------------------------------------------------------
 
@@ -168,84 +169,7 @@ class TaskRegistry:
     async def report(self, id: TaskId, message: str) -> None:
         """Set a task's status message. Raises `TaskAlreadySettled`."""
         message = sayable(message)
-        await self.advance(self._living(id), lambda record: (None, {"message": message}))
-
-    async def ask(self, id: TaskId, key: str, question: Question) -> None:
-        """Record that the work waits for the answer to a question. Raises `TaskAlreadySettled`.
-
-        Raises `LocalProtocolError` if the key was used before: a key names one question for ever. Work that was begun
-        again comes to its questions anew; one that is still open then stays as the requestor has seen it.
-        """
-        live = self._living(id)
-
-        def change(record: TaskRecord) -> Change | None:
-            asked = record.questions.get(key)
-            if asked is not None and key in live.inherited:
-                if asked.method != question.method:
-                    raise LocalProtocolError(f"task {id}: {key!r} was asked as {asked.method} before its interruption")
-                return None
-            check_fresh(record, key)
-            return TaskInput.ASK, {"questions": {**record.questions, key: question}}
-
-        await self.advance(live, change)
-        live.inherited.discard(key)
-
-    async def answer(self, id: TaskId, answers: Mapping[str, JSON]) -> None:
-        """Record answers; when the last that was due has come, the task works again. Raises `TaskAlreadySettled`.
-
-        A key under which nothing is being asked (any more) is passed over: the first answer counts.
-        """
-
-        def change(record: TaskRecord) -> Change | None:
-            return closed(record, {key: value for key, value in answers.items() if key in record.questions})
-
-        await self.advance(await self._found(id), change)
-
-    async def answered(self, id: TaskId, key: str) -> JSON:
-        """Wait for the answer to a question, whoever brings it.
-
-        Raises `TaskAlreadySettled`, and `RequestFailed` if another process was told that there will be none.
-        """
-        while key not in (live := self._living(id)).record.answers:
-            if (refused := live.record.answers.get(_REFUSED + key)) is not None:
-                raise RequestFailed(*refused)
-            await live.change()
-        return live.record.answers[key]
-
-    async def refuse(self, id: TaskId, key: str, error: RequestFailed) -> None:
-        """Record that a question is not answered but with an error, for the process that waits for it."""
-        refused = [error.code, error.message, *([] if error.data is UNSET else [error.data])]
-
-        def change(record: TaskRecord) -> Change | None:
-            if key not in record.questions:
-                return None
-            given, edits = closed(record, {}, [key]) or (None, {})
-            return given, {**edits, "answers": {**record.answers, _REFUSED + key: refused}}
-
-        await self.advance(await self._found(id), change)
-
-    async def give_up(self, id: TaskId, key: str) -> None:
-        """Record that a question will not be answered. Does nothing if it was, or if the task is over."""
-        live = self.lives.get(id)
-        if live is None:
-            return
-        if live.home is not None and self._goes_on(live.record):
-            # It may be the whole process that ends: then nothing is given up, and the next one finds it open.
-            live.home.put(_Withdrawal(self, live, key))
-            return
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
-            await self.withdraw(live, key)
-
-    async def withdraw(self, live: Live, key: str) -> None:
-        """Commit that a question is given up."""
-
-        def change(record: TaskRecord) -> Change | None:
-            return closed(record, {}, [key]) if key in record.questions else None
-
-        try:
-            await self.advance(live, change)
-        except TaskAlreadySettled:
-            pass
+        await self.advance(self.living(id), lambda record: (None, {"message": message}))
 
     async def adjust(self, id: TaskId, *, ttl_ms: int | Unset = UNSET, poll_interval_ms: int | Unset = UNSET) -> None:
         """Change for how long a task is kept, from its creation, and how often to ask for it.
@@ -257,16 +181,18 @@ class TaskRegistry:
             edits["ttl_ms"] = min(ttl_ms, self.limits.max_ttl_ms)
         if poll_interval_ms is not UNSET:
             edits["poll_interval_ms"] = poll_interval_ms
-        self.lifetimes.begins(await self.advance(self._living(id), lambda record: (None, edits)))
+        self.lifetimes.begins(await self.advance(self.living(id), lambda record: (None, edits)))
 
     async def note(self, id: TaskId, key: str, value: JSON) -> None:
         """Keep a value in the task's journal. Raises `TaskAlreadySettled`, `LocalProtocolError` for a used key."""
+        fresh = Fresh(key)
 
-        def change(record: TaskRecord) -> Change:
-            check_fresh(record, key)
+        def change(record: TaskRecord) -> Change | None:
+            if fresh.done(record):
+                return None
             return None, {"answers": {**record.answers, key: value}, "updated_at": record.updated_at}
 
-        await self.advance(self._living(id), change)
+        await self.advance(self.living(id), change)
 
     async def cancel(self, id: TaskId, principal: Principal, reason: str = "The task was cancelled") -> TaskRecord:
         """Stop a task: its record is settled first, then its work is cancelled (T25-115).
@@ -371,6 +297,8 @@ class TaskRegistry:
         interrupted: Outcome = Stopped("The task was interrupted: its receiver is shutting down")
         outcome = interrupted
         done = False
+        if self.draining and self.goes_on(live.record):
+            live.leave()
         try:
             ended = await self._outcome_of(live)
             if ended is not None:
@@ -378,7 +306,7 @@ class TaskRegistry:
                 await self._keep(live, outcome)
                 done = True
         finally:
-            if not done and outcome is interrupted and self._goes_on(live.record):
+            if not done and outcome is interrupted and self.goes_on(live.record):
                 await self._leave(live)
             elif not done:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + _COMMIT_SECONDS):
@@ -422,8 +350,8 @@ class TaskRegistry:
                 await trio.sleep(pause)
                 pause = min(pause * 2, _MOST_RETRY_SECONDS)
 
-    def _goes_on(self, record: TaskRecord) -> bool:
-        # Whether the next process will run it again, so that its end with this one is none.
+    def goes_on(self, record: TaskRecord) -> bool:
+        """Whether another process will run it again, so that its end with this one is none."""
         return self.store.durable and record.restartable and not record.settled
 
     async def _settle_late(self, live: Live, outcome: Outcome) -> None:
@@ -445,7 +373,7 @@ class TaskRegistry:
             logger.exception("task %s: unexpected exception, reference %s", live.record.id, reference)
             raised = Raised(InternalError(f"Internal error (reference {reference})"))
         ending = not live.cancelled and trio.current_effective_deadline() == -math.inf
-        return None if ending and self._goes_on(live.record) else raised
+        return None if ending and self.goes_on(live.record) else raised
 
     async def settle(self, live: Live, outcome: Outcome) -> TaskRecord:
         """Commit how a task ended. Raises `TaskAlreadySettled`."""
@@ -538,8 +466,8 @@ class TaskRegistry:
         live.changed()
         live.cancel()
 
-    async def _found(self, id: TaskId) -> Live:
-        # Wherever its work is.
+    async def found(self, id: TaskId) -> Live:
+        """A task, wherever its work is. Raises `TaskAlreadySettled` if it is gone."""
         live = self.lives.get(id)
         if live is None:
             record = await self.store.get(id)
@@ -548,7 +476,8 @@ class TaskRegistry:
             live = self.lives.get(id) or Live(self, record, nobody)
         return live
 
-    def _living(self, id: TaskId) -> Live:
+    def living(self, id: TaskId) -> Live:
+        """A task whose work is here. Raises `TaskAlreadySettled`."""
         live = self.lives.get(id)
         if live is None:
             raise TaskAlreadySettled(id, "over")
@@ -558,24 +487,4 @@ class TaskRegistry:
         """Its work is not here any more."""
         if self.lives.get(live.record.id) is live:
             del self.lives[live.record.id]
-            self.others.room.set()
-
-
-class _Withdrawal(Job):
-    """Gives up a question, unless everything is ending."""
-
-    __slots__ = ("_key", "_live", "_registry")
-
-    def __init__(self, registry: TaskRegistry, live: Live, key: str) -> None:
-        super().__init__()
-        self._registry = registry
-        self._live = live
-        self._key = key
-
-    async def do(self) -> None:
-        await trio.lowlevel.checkpoint()
-        while True:
-            try:
-                return await self._registry.withdraw(self._live, self._key)
-            except StoreFailed:
-                await trio.sleep(_RETRY_SECONDS)  # nobody else will say that it is not asked any more
+            self.others.room.unpark_all()

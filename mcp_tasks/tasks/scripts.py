@@ -12,7 +12,8 @@ All keys of a store begin with its prefix in braces, so that a cluster keeps the
 ``{p}:ends``          zset      when lifetimes end, in microseconds since the epoch; a member is an id and its owner
 ``{p}:last``          string    the latest position
 ``{p}:leases``        zset      unfinished tasks that were begun; until when, in milliseconds of the server's clock
-``{p}:work``          stream    tasks that wait for somebody to begin, for the group ``workers``
+``{p}:lapses``        string    how many leases have run out so far
+``{p}:work``          stream    tasks that wait for somebody of the group ``workers``, and their run so far
 ``{p}:changes``       stream    which task has changed, to which version
 ====================  ========  ====================================================================================
 
@@ -24,12 +25,36 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ABANDONED", "BEAT", "CREATE", "GET", "PAGE", "REMOVE", "REPLACE", "SECRET", "UNFINISHED"]
+__all__ = [
+    "ABANDONED",
+    "BEAT",
+    "CREATE",
+    "GET",
+    "GIVE_BACK",
+    "PAGE",
+    "REMOVE",
+    "REPLACE",
+    "SECRET",
+    "STATS",
+    "UNFINISHED",
+]
 
 _MOST_CHANGES: Final = 100_000  # how many are kept for whoever was away for a moment
 _AFTER_MS: Final = 60_000
 
-# KEYS: task, notes, result, of, running, unfinished, ends, changes, last, leases, work
+_LEASES: Final = """
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+-- One that was left in an orderly way is 0. Each that ran out is counted when somebody first does something about it.
+local function count_lapse(leases, lapses, id, now)
+  local till = tonumber(redis.call('ZSCORE', leases, id) or 0)
+  if till > 0 and till <= now then redis.call('INCR', lapses) end
+end
+"""
+
+# KEYS: task, notes, result, of, running, unfinished, ends, changes, last, leases, work, lapses
 _COMMON: Final = f"""
 local function lives(left_ms)
   for i = 1, 3 do
@@ -39,17 +64,14 @@ end
 local function member(id, principal)
   return string.len(id) .. ':' .. id .. principal
 end
-local function clock()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
 local function changed(id, version)
   redis.call('XADD', KEYS[8], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', version)
 end
 """
 
 CREATE: Final = (
-    _COMMON
+    _LEASES
+    + _COMMON
     + """
 local id, principal, created_us, ends_us, left_ms, version, settled = unpack(ARGV, 1, 7)
 local head, origin, outcome, large, most_running, most_retained = unpack(ARGV, 8, 13)
@@ -74,7 +96,7 @@ if settled == '0' then
   redis.call('SADD', KEYS[5], id)
   redis.call('ZADD', KEYS[6], position, id)
   if runs == '0' then
-    redis.call('XADD', KEYS[11], '*', 'id', id)
+    redis.call('XADD', KEYS[11], '*', 'id', id, 'runs', 0)
   else
     redis.call('ZADD', KEYS[10], clock() + lease_ms, id)
   end
@@ -86,7 +108,8 @@ return {'done'}
 )
 
 REPLACE: Final = (
-    _COMMON
+    _LEASES
+    + _COMMON
     + """
 local id, principal, ends_us, left_ms, version, settled = unpack(ARGV, 1, 6)
 local head, outcome, large, known, runs, lease_ms = unpack(ARGV, 7, 12)
@@ -99,11 +122,14 @@ if outcome ~= '' then redis.call('HSET', KEYS[1], 'outcome', outcome) end
 if large ~= '' then redis.call('SET', KEYS[3], large) end
 for i = 13, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
 if settled == '1' and old[2] == '0' then
+  count_lapse(KEYS[10], KEYS[12], id, clock())
   redis.call('SREM', KEYS[5], id)
   redis.call('ZREM', KEYS[6], id)
   redis.call('ZREM', KEYS[10], id)
 elseif runs ~= old[3] then
-  redis.call('ZADD', KEYS[10], clock() + lease_ms, id)
+  local now = clock()
+  count_lapse(KEYS[10], KEYS[12], id, now)
+  redis.call('ZADD', KEYS[10], now + lease_ms, id)
 end
 local name = member(id, principal)
 if ends_us == '' then redis.call('ZREM', KEYS[7], name) else redis.call('ZADD', KEYS[7], ends_us, name) end
@@ -113,8 +139,10 @@ return {'done'}
 """
 )
 
-# KEYS: unfinished, ends, changes, leases. ARGV: the prefix, then id and owner of each.
-REMOVE: Final = f"""
+# KEYS: unfinished, ends, changes, leases, lapses. ARGV: the prefix, then id and owner of each.
+REMOVE: Final = (
+    _LEASES
+    + f"""
 local prefix = ARGV[1]
 for i = 2, #ARGV, 2 do
   local id, principal = ARGV[i], ARGV[i + 1]
@@ -123,6 +151,7 @@ for i = 2, #ARGV, 2 do
     redis.call('DEL', prefix .. 'task:' .. id, prefix .. 'notes:' .. id, prefix .. 'result:' .. id)
     redis.call('ZREM', prefix .. 'of:' .. principal, id)
     redis.call('SREM', prefix .. 'running:' .. principal, id)
+    count_lapse(KEYS[4], KEYS[5], id, clock())
     redis.call('ZREM', KEYS[1], id)
     redis.call('ZREM', KEYS[4], id)
     redis.call('ZREM', KEYS[2], string.len(id) .. ':' .. id .. principal)
@@ -130,6 +159,7 @@ for i = 2, #ARGV, 2 do
   end
 end
 """
+)
 
 # KEYS: task, notes, result
 GET: Final = """
@@ -157,29 +187,60 @@ for i = 1, #ids, 2 do found[#found + 1] = {ids[i], string.format('%.0f', tonumbe
 return found
 """
 
-# KEYS: leases. ARGV: the prefix, for how many milliseconds (0: not at all), then id and run of each
-BEAT: Final = """
+# KEYS: leases, lapses, work. ARGV: the prefix, for how many milliseconds, then id and run of each. For 0 they wait for
+# somebody else.
+BEAT: Final = (
+    _LEASES
+    + """
 local lost = {}
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local till = 0
-if ARGV[2] ~= '0' then till = now + ARGV[2] end
+local now, leaves = clock(), ARGV[2] == '0'
 for i = 3, #ARGV, 2 do
   local found = redis.call('HMGET', ARGV[1] .. 'task:' .. ARGV[i], 'runs', 'settled')
   if found[1] == ARGV[i + 1] and found[2] == '0' then
-    redis.call('ZADD', KEYS[1], till, ARGV[i])
+    count_lapse(KEYS[1], KEYS[2], ARGV[i], now)
+    redis.call('ZADD', KEYS[1], leaves and 0 or now + ARGV[2], ARGV[i])
+    if leaves then redis.call('XADD', KEYS[3], '*', 'id', ARGV[i], 'runs', found[1]) end
   else
     lost[#lost + 1] = ARGV[i]
   end
 end
 return lost
 """
+)
 
 # KEYS: leases. ARGV: how many
-ABANDONED: Final = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+ABANDONED: Final = (
+    _LEASES
+    + """
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', clock(), 'LIMIT', 0, ARGV[1])
+"""
+)
+
+# KEYS: unfinished, ends, leases, lapses, work. What is oldest is in microseconds, or false.
+STATS: Final = (
+    _LEASES
+    + """
+local overdue = redis.call('ZCOUNT', KEYS[3], '-inf', clock())
+local oldest = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+return {
+  redis.call('ZCARD', KEYS[2]), redis.call('ZCARD', KEYS[1]), redis.call('XLEN', KEYS[5]),
+  redis.call('ZCARD', KEYS[3]) - overdue, overdue, tonumber(redis.call('GET', KEYS[4]) or 0),
+  oldest and string.format('%.0f', tonumber(oldest)) or false,
+}
+"""
+)
+
+# KEYS: work. ARGV: the group, and who has left it. What it was given and has not begun waits at the end once more.
+GIVE_BACK: Final = """
+local given = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000, ARGV[2])
+if given.err then return end
+for _, one in ipairs(given) do
+  local entry = redis.call('XRANGE', KEYS[1], one[1], one[1])[1]
+  if entry then redis.call('XADD', KEYS[1], '*', unpack(entry[2])) end
+  redis.call('XACK', KEYS[1], ARGV[1], one[1])
+  redis.call('XDEL', KEYS[1], one[1])
+end
+if #given < 1000 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
 """
 
 # KEYS: the secret. ARGV: one to keep if there is none

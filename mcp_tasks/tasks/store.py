@@ -20,7 +20,7 @@ from .._unset import Principal, TaskId
 from ..errors import LimitReached, LocalProtocolError
 from .model import TaskRecord
 
-__all__ = ["MemoryTaskStore", "Room", "SharedTaskStore", "TaskStore"]
+__all__ = ["FleetStats", "MemoryTaskStore", "Room", "SharedTaskStore", "TaskStore"]
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -97,6 +97,24 @@ class TaskStore(ABC):
         """When the next lifetime ends, in seconds since the epoch; None if none will."""
 
 
+@frozen(kw_only=True, eq=False, repr=False)
+class FleetStats(Shape):
+    """How those who share a store are doing."""
+
+    tasks: int
+    """All that are kept."""
+    unfinished: int
+    queued: int
+    """Of these, those that wait for a worker."""
+    running: int
+    overdue: int
+    """Those whose worker has not been heard of for too long, or has left them, and that nobody has taken over yet."""
+    lease_losses: int
+    """How often nothing was heard of a worker for too long, since the store was made."""
+    oldest: float | None
+    """When the oldest unfinished task was created, in seconds since the epoch; None if there is none."""
+
+
 class SharedTaskStore(TaskStore):
     """The contract of a store that several processes have at the same time: what they tell each other by way of it.
 
@@ -124,23 +142,32 @@ class SharedTaskStore(TaskStore):
 
     @abstractmethod
     async def release(self, held: Mapping[TaskId, int]) -> None:
-        """Leave the work of these tasks to others, at once."""
+        """Leave the work of these tasks, begun as their how manieth run, to others, for whom they wait now."""
+
+    @abstractmethod
+    async def stats(self) -> FleetStats:
+        """How all are doing, at one moment."""
 
     @abstractmethod
     async def abandoned(self, limit: int) -> Sequence[TaskId]:
         """Up to `limit` unfinished tasks whose work was begun, and of which nothing was heard for `lease_seconds`."""
 
     @abstractmethod
-    async def wait_for_work(self, worker: str) -> Sequence[TaskId]:
-        """Some of the tasks that wait for somebody to begin, for this worker alone; none if none have come for a while.
+    async def wait_for_work(self, worker: str) -> Mapping[TaskId, int]:
+        """Some of the tasks that wait for somebody, for this worker alone; none if none have come for a while.
 
+        With the run that each was at when it was created or left: one that is at another by now waits no more.
         Each is to be named to `took` once it has been begun, or found to be begun. Those that were not, because their
-        worker died meanwhile, are given to another after `lease_seconds`.
+        worker died meanwhile, are given to another after `lease_seconds`; if it left, it says `give_back`.
         """
 
     @abstractmethod
     async def took(self, worker: str, id: TaskId) -> None:
         """Something that was waited for is taken care of."""
+
+    @abstractmethod
+    async def give_back(self, worker: str) -> None:
+        """A worker takes no more: what was given to it and not begun waits for somebody again."""
 
 
 class MemoryTaskStore(TaskStore):

@@ -22,12 +22,12 @@ from .boxes import box_for
 from .engine import ANSWER_SECONDS, Engine, Script, open_engine
 from .model import TaskRecord
 from .packing import Packer, microseconds, readable
-from .store import Room, SharedTaskStore
+from .store import FleetStats, Room, SharedTaskStore
 
 __all__ = ["LEASE_SECONDS", "ValkeyTaskStore", "open_valkey"]
 
 _OF_A_TASK: Final = ("task:", "notes:", "result:")
-_SHARED: Final = ("unfinished", "ends", "changes", "last", "leases", "work")
+_SHARED: Final = ("unfinished", "ends", "changes", "last", "leases", "work", "lapses")
 _GROUP: Final = "workers"
 _WORK_AT_ONCE: Final = "10"
 LEASE_SECONDS: Final = 30.0
@@ -35,6 +35,7 @@ LEASE_SECONDS: Final = 30.0
 
 _SECRET_BYTES: Final = 32
 _NEWS_MS: Final = "2000"  # how long the engine is asked to wait for news
+_LAST_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.5  # until it is asked again when it has failed
 
 
@@ -53,15 +54,17 @@ async def open_valkey(
     everything but ids, times and sizes is encrypted. A server that does not answer in `answer_seconds` has failed.
     The work of a task is taken over by others if nothing was heard of it for `lease_seconds`. Raises `StoreUnusable`.
     """
-    # Whoever waits for news holds up whatever else goes by the same connection.
-    async with (
-        open_engine(url, answer_seconds=answer_seconds) as engine,
-        open_engine(url) as news,
-        open_engine(url) as work,
-    ):
-        store = ValkeyTaskStore(engine, news, work, prefix=prefix, key=key, lease_seconds=lease_seconds)
-        await store.open()
-        yield store
+    async with open_engine(url, answer_seconds=answer_seconds) as engine:
+        store: ValkeyTaskStore | None = None
+        try:
+            # Whoever waits for news holds up whatever else goes by the same connection.
+            async with open_engine(url) as news, open_engine(url) as work:
+                store = ValkeyTaskStore(engine, news, work, prefix=prefix, key=key, lease_seconds=lease_seconds)
+                await store.open()
+                yield store
+        finally:
+            if store is not None:
+                await store.close()
 
 
 class ValkeyTaskStore(SharedTaskStore):
@@ -79,7 +82,8 @@ class ValkeyTaskStore(SharedTaskStore):
         self._engine = engine
         self._news = news
         self._work = work
-        self._entries: dict[TaskId, bytes] = {}  # of the stream of work, by the task that each is of
+        self._workers: set[str] = set()
+        self._entries: dict[TaskId, list[bytes]] = {}  # of the stream of work, by the task that they are of
         self._prefix = f"{{{prefix}}}:"
         self._box = box_for(key)
         self._packer = Packer(self._box)
@@ -90,7 +94,9 @@ class ValkeyTaskStore(SharedTaskStore):
         self._get, self._page, self._unfinished, self._secret = (
             Script(script) for script in (scripts.GET, scripts.PAGE, scripts.UNFINISHED, scripts.SECRET)
         )
-        self._beat, self._abandoned = Script(scripts.BEAT), Script(scripts.ABANDONED)
+        self._beat, self._abandoned, self._stats, self._give_back = (
+            Script(script) for script in (scripts.BEAT, scripts.ABANDONED, scripts.STATS, scripts.GIVE_BACK)
+        )
 
     # --- together with others -------------------------------------------------------------------------------------
 
@@ -104,14 +110,17 @@ class ValkeyTaskStore(SharedTaskStore):
         if not held:
             return ()
         words = [word for id, runs in held.items() for word in (id, str(runs))]
-        lost = await self._engine.run(self._beat, self._of_all("leases"), [self._prefix, milliseconds, *words])
+        lost = await self._engine.run(
+            self._beat, self._of_all("leases", "lapses", "work"), [self._prefix, milliseconds, *words]
+        )
         return [TaskId(id.decode()) for id in lost]
 
     async def abandoned(self, limit: int) -> Sequence[TaskId]:
         found = await self._engine.run(self._abandoned, self._of_all("leases"), [str(limit)])
         return [TaskId(id.decode()) for id in found]
 
-    async def wait_for_work(self, worker: str) -> Sequence[TaskId]:
+    async def wait_for_work(self, worker: str) -> Mapping[TaskId, int]:
+        self._workers.add(worker)
         stream = self._prefix + "work"
         reading = ("XREADGROUP", "GROUP", _GROUP, worker, "COUNT", _WORK_AT_ONCE)
         found = await self._work.do(
@@ -121,19 +130,46 @@ class ValkeyTaskStore(SharedTaskStore):
         if not entries:
             found = await self._work.do(*reading, "BLOCK", _NEWS_MS, "STREAMS", stream, ">", group=(stream, _GROUP))
             entries = (found or {}).get(stream.encode(), {})
-        ids: list[TaskId] = []
+        waiting: dict[TaskId, int] = {}
         for at, entry in entries.items():
             if entry is not None:
-                id = TaskId(dict(entry)[b"id"].decode())
-                self._entries[id] = at
-                ids.append(id)
-        return ids
+                fields = dict(entry)
+                id = TaskId(fields[b"id"].decode())
+                waiting[id] = max(waiting.get(id, 0), int(fields[b"runs"]))
+                self._entries.setdefault(id, []).append(at)
+        return waiting
 
     async def took(self, worker: str, id: TaskId) -> None:
-        stream, entry = self._prefix + "work", self._entries.pop(id, None)
-        if entry is not None:
-            await self._engine.do("XACK", stream, _GROUP, entry)
-            await self._engine.do("XDEL", stream, entry)
+        stream, entries = self._prefix + "work", self._entries.pop(id, None)
+        if entries:
+            await self._engine.do("XACK", stream, _GROUP, *entries)
+            await self._engine.do("XDEL", stream, *entries)
+
+    async def close(self) -> None:
+        """Give back what was given to workers here in their last moment, when they could not hear of it any more."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_SECONDS):
+            for worker in self._workers:
+                try:
+                    await self.give_back(worker)
+                except StoreFailed:
+                    return
+
+    async def give_back(self, worker: str) -> None:
+        self._entries.clear()
+        await self._engine.run(self._give_back, self._of_all("work"), [_GROUP, worker])
+
+    async def stats(self) -> FleetStats:
+        keys = self._of_all("unfinished", "ends", "leases", "lapses", "work")
+        tasks, unfinished, queued, running, overdue, losses, oldest = await self._engine.run(self._stats, keys, [])
+        return FleetStats(
+            tasks=tasks,
+            unfinished=unfinished,
+            queued=queued,
+            running=running,
+            overdue=overdue,
+            lease_losses=losses,
+            oldest=None if oldest is None else int(oldest) / 1_000_000,
+        )
 
     async def open(self) -> None:
         """Get what all who share the store have in common. Raises `StoreUnusable` if the key is another one."""
@@ -210,7 +246,7 @@ class ValkeyTaskStore(SharedTaskStore):
             # Of what the engine has forgotten by itself, whose it was is only known from when it was due.
             args = [word for id in ids for word in (id, self._owners.pop(id, ""))]
             await self._engine.run(
-                self._remove, self._of_all("unfinished", "ends", "changes", "leases"), [self._prefix, *args]
+                self._remove, self._of_all("unfinished", "ends", "changes", "leases", "lapses"), [self._prefix, *args]
             )
 
     # --- reading --------------------------------------------------------------------------------------------------

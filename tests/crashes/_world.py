@@ -175,7 +175,9 @@ def judge(world: World, kills: int) -> None:
     counts = {kind.__name__: sum(isinstance(f, kind) for f in world.history) for kind in (Created, Answered, Cancelled)}
     effects = sum(isinstance(step, Effect) for step in steps)
     print(f"{world.kills} kills, {counts}, {effects} steps")
-    assert violations(world.history, steps) == []
+    found = violations(world.history, steps)
+    told = [str(fact) for fact in world.history if any(f"{fact.id}:" in violation for violation in found)]
+    assert not found, "\n".join([*found, "What was seen of them:", *told])
     assert world.kills >= kills
     assert counts["Created"] > kills / 4
     assert counts["Answered"]

@@ -27,6 +27,7 @@ from mcp_tasks import (
     StoreFailed,
     TaskAlreadySettled,
     TaskId,
+    TaskRecord,
     TaskState,
     ToolError,
 )
@@ -99,6 +100,7 @@ class Fleet:
                 try:
                     form = await ctx.elicit("For whom?", {"name": str})
                 except RequestFailed as refused:
+                    await self.go.wait()
                     raise ToolError(f"nobody says: {refused.message} {refused.code}") from None
                 await self.go.wait()
                 return f"{what} for {form['name']}, {receipt}"
@@ -160,7 +162,7 @@ async def client(peer: Peer, revision: str = NEW) -> AsyncIterator[Remote]:
 
 
 async def begin(remote: Remote, name: str = "order") -> str:
-    params: JSONObject = {"name": name, "arguments": {"what": "a lamp"}}
+    params: JSONObject = {"name": name, "arguments": {} if name == "both" else {"what": "a lamp"}}
     if remote.stamp is None:
         params["task"] = {}
     created = await remote.request("tools/call", params)
@@ -218,16 +220,26 @@ async def test_a_question_reaches_whoever_waits_for_the_result(fleet: Fleet, wai
         assert statuses[-1] == "completed", "who made it is told how it goes"
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again"])
 @with_fleet
-async def test_a_question_that_is_refused(fleet: Fleet) -> None:
+async def test_a_question_that_is_refused(fleet: Fleet, again: bool) -> None:
+    """Its handler is told so; and if it is run again, it is told so again, and the user is not asked."""
     front = await fleet.join("front", works=False)
     await fleet.join("worker", works=True)
     async with client(front, OLD) as remote:
         id = await begin(remote)
         waiting = await remote.ask("tasks/result", {"taskId": id})
-        await remote.refuse(await remote.expect("elicitation/create"), -1, "not at home")
+        question = await remote.expect("elicitation/create")
+        await remote.refuse(question, -1, "not at home")
+        await until(remote, id, "working")
+        if again:
+            await fleet.leave("worker")
+            await fleet.join("second", works=True)
+        fleet.go.set()
         result = await remote.answer(waiting)
         assert (result["isError"], result["content"][0]["text"]) == (True, "nobody says: not at home -1")
+        assert [m for m in remote.received if m.get("method") == "elicitation/create"] == [question]
+    assert fleet.who("begun") == ["worker", *["second"] * again]
 
 
 @with_fleet
@@ -357,6 +369,89 @@ async def test_a_worker_takes_no_more_than_it_can_do(fleet: Fleet) -> None:
             await until(remote, id, "completed")
 
 
+@with_fleet
+async def test_how_all_are_doing(fleet: Fleet) -> None:
+    fleet.lease_seconds = LEASE
+    front = await fleet.join("front", works=False)
+    store = front.tasks.shared
+    assert store is not None
+
+    async def doing() -> tuple[int, ...]:
+        stats = await store.stats()
+        return (stats.tasks, stats.unfinished, stats.queued, stats.running, stats.overdue, stats.lease_losses)
+
+    assert await doing() == (0, 0, 0, 0, 0, 0)
+    assert (await store.stats()).oldest is None
+    async with client(front) as remote:
+        first, second = await begin(remote), await begin(remote, "fragile")
+        assert await doing() == (2, 2, 2, 0, 0, 0)
+        oldest = await front.tasks.get(TaskId(first), Principal(ADA))
+        assert (await store.stats()).oldest == pytest.approx(oldest.created_at, abs=1e-3)
+        await fleet.join("worker", works=True)
+        for id in (first, second):
+            await until(remote, id, "input_required")
+        while await doing() != (2, 2, 0, 2, 0, 0):
+            await trio.lowlevel.checkpoint()
+        fleet.dead.add("worker")
+        await until(remote, second, "failed")  # of which the front end sees to
+        while await doing() != (2, 1, 0, 0, 1, 1):
+            await trio.lowlevel.checkpoint()
+        fleet.dead.discard("worker")
+        while await doing() != (2, 1, 0, 1, 0, 2):  # it says again that it goes on
+            await trio.lowlevel.checkpoint()
+        await remote.request("tasks/cancel", {"taskId": first})
+        assert await doing() == (2, 0, 0, 0, 0, 2)
+
+
+@pytest.mark.parametrize("what", ["question", "note"])
+@with_fleet
+async def test_a_change_that_was_made_and_built_upon_before_that_is_known(fleet: Fleet, what: str) -> None:
+    """The engine has done it and does not say so; before it is asked again, somebody has changed the task further."""
+    front = await fleet.join("front", works=False)
+    worker = await fleet.join("worker", works=True)
+    paid = 0
+
+    async def pay() -> str:
+        nonlocal paid
+        paid += 1
+        return "receipt"
+
+    @worker.tool(task="required", restartable=True)
+    async def both(ctx: Context) -> str:
+        async def note() -> None:
+            await asked.wait()
+            await ctx.once("pay", pay)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(note)
+            form = await ctx.elicit("For whom?", {"name": str}, key="who")
+        return f"for {form['name']}"
+
+    front.tool(task="required", restartable=True)(both)
+    asked, store = trio.Event(), worker.tasks.store
+    replace = store.replace
+
+    async def unsure(new: TaskRecord) -> bool:
+        done = await replace(new)
+        if new.questions:
+            if ("pay" in new.answers) == (what == "note"):
+                assert done
+                store.replace = replace  # type: ignore[method-assign]
+                await answer(remote, new.id)
+                raise StoreFailed
+            asked.set()
+        return done
+
+    store.replace = unsure  # type: ignore[method-assign]
+    async with client(front) as remote:
+        id = await begin(remote, "both")
+        if what == "question":
+            asked.set()
+        task = await until(remote, id, "completed")
+        assert task["result"]["content"][0]["text"] == "for Ada"
+    assert paid == 1
+
+
 # --- who dies ---------------------------------------------------------------------------------------------------------
 
 
@@ -394,7 +489,7 @@ async def test_what_a_dead_worker_had_in_hand_is_taken_over(fleet: Fleet) -> Non
 @with_fleet
 async def test_whoever_leaves_in_an_orderly_way_is_followed_at_once(fleet: Fleet) -> None:
     """Long before its lease is over."""
-    fleet.lease_seconds = 3.0
+    fleet.lease_seconds = 600
     front = await fleet.join("front", works=False)
     async with client(front) as remote:
         await fleet.join("first", works=True)
@@ -408,6 +503,74 @@ async def test_whoever_leaves_in_an_orderly_way_is_followed_at_once(fleet: Fleet
         await answer(remote, id)
         await until(remote, id, "completed")
     assert fleet.who("paid") == ["first"]
+
+
+@with_fleet
+async def test_before_it_leaves_it_can_be_drained(fleet: Fleet) -> None:
+    """What others can go on with they have at once, and what is new; what they cannot is waited for."""
+    front = await fleet.join("front", works=False)
+    first = await fleet.join("first", works=True)
+    drained = trio.Event()
+
+    async def drain() -> None:
+        await first.drain(60)
+        drained.set()
+
+    async with client(front) as remote:
+        order, fragile = await begin(remote), await begin(remote, "fragile")
+        for id in (order, fragile):
+            await until(remote, id, "input_required")
+        await fleet.join("second", works=True)
+        fleet.nursery.start_soon(drain)
+        while "second" not in fleet.who("begun"):
+            await trio.lowlevel.checkpoint()
+        for id in (order, await begin(remote), fragile):
+            assert not drained.is_set()
+            await answer(remote, id)
+            fleet.go.set()
+            assert "for Ada" in (await until(remote, id, "completed"))["result"]["content"][0]["text"]
+        await drained.wait()
+    assert fleet.who("begun") == ["first", "first", "second", "second"]
+    assert fleet.who("paid") == ["first", "first", "second"]
+
+
+@with_fleet
+async def test_draining_ends_with_its_time(fleet: Fleet) -> None:
+    """What is under way then ends with the process, and says why."""
+    front = await fleet.join("front", works=False)
+    first = await fleet.join("first", works=True)
+    async with client(front) as remote:
+        id = await begin(remote, "fragile")
+        await until(remote, id, "input_required")
+        await first.drain(0)
+        assert first.tasks.live == 1
+        await fleet.leave("first")
+        assert "shutting down" in (await until(remote, id, "cancelled"))["statusMessage"]
+
+
+@with_fleet
+async def test_what_was_given_out_and_never_begun_is_given_back(fleet: Fleet) -> None:
+    """A worker leaves with more than it has begun: others need not wait for the end of a lease."""
+    fleet.lease_seconds = 600
+    front = await fleet.join("front", works=False)
+
+    async def stuck(worker: str, id: TaskId) -> None:
+        await trio.sleep_forever()
+
+    async with client(front) as remote:
+        ids = [await begin(remote) for _ in range(5)]
+        first = await fleet.join("first", works=True)
+        first.tasks.shared.took = stuck  # type: ignore[method-assign, union-attr]
+        await until(remote, ids[0], "input_required")  # and the others it has been given, and does not come to
+        await fleet.leave("first")
+        fleet.go.set()
+        await fleet.join("second", works=True)
+        for id in ids:
+            await answer(remote, id)
+            await until(remote, id, "completed")
+        while (await front.tasks.shared.stats()).queued:  # type: ignore[union-attr]
+            await trio.lowlevel.checkpoint()
+    assert fleet.who("begun") == ["first", *["second"] * 5]
 
 
 @with_fleet
@@ -430,7 +593,7 @@ async def test_work_that_was_given_out_and_never_begun_is_given_to_another(fleet
     front = await fleet.join("front", works=False)
     async with client(front) as remote:
         id = await begin(remote)
-        assert await front.tasks.store.wait_for_work("ghost") == [id]  # and that is the last that is heard of it
+        assert await front.tasks.store.wait_for_work("ghost") == {id: 0}  # and that is the last that is heard of it
         await fleet.join("second", works=True)
         fleet.go.set()
         await answer(remote, id)

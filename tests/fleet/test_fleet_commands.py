@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,16 +32,25 @@ peer = Peer("shop", "1.0")
 async def order(ctx: Context, what: str) -> str:
     form = await ctx.elicit("For whom?", {"name": str})
     return f"{what} for {form['name']}, by {os.getpid()}"
+
+@peer.tool(task="required")
+async def fragile(ctx: Context) -> str:
+    form = await ctx.elicit("For whom?", {"name": str}, key="who")
+    return f"{form['name']}, by {os.getpid()}"
 """
 
 
 @contextmanager
-def running(shop: Path, *arguments: str) -> Iterator[tuple[str, int]]:
-    """A command of this project, once it has said something; the last word of that, and its pid."""
+def running(shop: Path, *arguments: str, told: bool = False) -> Iterator[tuple[str, int]]:
+    """A command of this project, once it has said something; the last word of that, and its pid.
+
+    In the end it is told to go, unless it was `told` already.
+    """
     with subprocess.Popen([*COMMAND, *arguments], cwd=shop, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         yield process.stderr.readline().split()[-1], process.pid
-        process.send_signal(signal.SIGTERM)
+        if not told:
+            process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 128 + signal.SIGTERM
         assert process.stderr.read() == ""
 
@@ -62,6 +73,30 @@ def test_two_front_ends_and_a_worker(shop: Path, redis: Redis, sealed: bool) -> 
         running(shop, "worker", "shop:peer", *store) as (_, worker),
     ):
         assert trio.run(ordered, one, two) == f"a lamp for Ada, by {worker}"
+        stats = [*COMMAND, "store", "stats", store[1], *(["--key", "key"] if sealed else []), "--json"]
+        found = json.loads(subprocess.run(stats, cwd=shop, check=True, stdout=subprocess.PIPE).stdout)
+        assert (found["tasks"], found["unfinished"], found["queued"], found["oldest"]) == (1, 0, 0, None)
+
+
+async def test_a_worker_that_is_told_to_go_waits_for_what_only_it_can_do(shop: Path, redis: Redis) -> None:
+    store, pids = ["--store", f"{redis.url}/3"], list[int]()
+    peer = Peer("client", "1.0")
+
+    @peer.elicitation
+    async def answer(ctx: object, form: object) -> dict[str, str]:
+        os.kill(pids[0], signal.SIGTERM)
+        return {"name": "Ada"}
+
+    front = ["serve", "shop:peer", "--http", "127.0.0.1:0", "--front", *store]
+    with running(shop, *front) as (url, _), running(shop, "worker", "shop:peer", *store, told=True) as (_, worker):
+        pids.append(worker)
+        with trio.fail_after(SECONDS):
+            async with (
+                open_http(url) as transport,
+                peer.connect(transport) as connection,
+                connection.start("tools/call", {"name": "fragile", "arguments": {}}) as task,
+            ):
+                assert (await task.value()).text == f"Ada, by {worker}"
 
 
 async def ordered(one: str, two: str) -> str:

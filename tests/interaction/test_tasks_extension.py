@@ -162,6 +162,40 @@ def asking(peer: Peer) -> Peer:
     return peer
 
 
+@requirement("X26-078", "X26-079")
+async def test_what_is_asked_together_is_seen_together(asking: Peer) -> None:
+    """In one change of the task, so that no look at it comes in between."""
+    store, seen = asking.tasks.store, list[set[str]]()
+    replace = store.replace
+
+    async def noted(new: TaskRecord) -> bool:
+        seen.append(set(new.questions))
+        return await replace(new)
+
+    store.replace = noted  # type: ignore[method-assign]
+    async with client(asking) as remote:
+        id = await create(remote)
+        assert set((await get(remote, id))["inputRequests"]) == {"a", "b"}
+        assert seen == [{"a", "b"}]
+        await remote.request("tasks/cancel", {"taskId": id})
+
+
+async def test_what_is_asked_together_is_given_up_together(peer: Peer, autojump_clock: Mock) -> None:
+    @peer.tool(task="required")
+    async def work(ctx: Context) -> str:
+        with trio.move_on_after(5):
+            await ctx.ask_all({"a": Elicit("A?", {"x": int}), "b": Elicit("B?", {"x": int})})
+        await trio.sleep(5)
+        return "without"
+
+    async with client(peer) as remote:
+        id = await create(remote)
+        await trio.sleep(6)
+        assert (await get(remote, id))["status"] == "working"
+        await trio.sleep(5)
+        assert (await get(remote, id))["result"]["content"][0]["text"] == "without"
+
+
 # --- what becomes a task ----------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -106,3 +109,32 @@ async def test_spans(make_peer: MakePeer, revision: str) -> None:
         await pair.client.call("tools/call", {"name": "fail"})
         (failed,) = [span for span in exporter.get_finished_spans() if span.kind is SpanKind.SERVER]
         assert failed.status.status_code is StatusCode.ERROR
+
+
+async def test_how_tasks_are_doing(make_peer: MakePeer, autojump_clock: object) -> None:
+    reader = InMemoryMetricReader()
+    server = make_peer("server")
+
+    @server.tool(task="required")
+    async def wait() -> None:
+        await trio.sleep_forever()
+
+    instrument(server, meter_provider=MeterProvider([reader]), seconds=5)
+    assert measured(reader) == {}, "it is not open"
+    async with server, scripted(server, revision="2026-07-28", principal="ada") as client:
+        id = (await client.request("tools/call", {"name": "wait", "arguments": {}}))["taskId"]
+        await trio.sleep(7)
+        now = {"running": 1, "running.here": 1, "queued": 0, "overdue": 0, "oldest.age": 5, "lease.losses": 0}
+        assert measured(reader) == {f"mcp_tasks.{name}": value for name, value in now.items()}
+        await client.request("tasks/cancel", {"taskId": id})
+        await trio.sleep(5)
+        assert measured(reader) == {f"mcp_tasks.{name}": 0 for name in now}
+    assert measured(reader) == {}
+
+
+def measured(reader: InMemoryMetricReader) -> dict[str, float]:
+    data = reader.get_metrics_data()
+    if data is None:
+        return {}
+    metrics = [one for of in data.resource_metrics for scope in of.scope_metrics for one in scope.metrics]
+    return {one.name: point.value for one in metrics for point in one.data.data_points}  # type: ignore[union-attr]
