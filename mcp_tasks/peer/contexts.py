@@ -243,12 +243,14 @@ class Context:
         """Do something that must not be done twice, and keep what it returned, which has to be JSON.
 
         A handler that runs again finds the value in its journal and does not call `effect`. It is kept after
-        `effect` has returned: a crash in between is the one moment at which it may happen twice.
+        `effect` has returned: a crash in between is the one moment at which it may happen twice. In a fleet, a worker
+        that was not heard of for too long first makes sure that nobody has followed it.
         """
         self._use(key)
         journal = self._delivery.journal()
         if key in journal:
             return journal[key]  # type: ignore[no-any-return]
+        await self._delivery.confirm()
         value = await effect()
         # It has happened: whoever is being cancelled now must find it when it runs again.
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _NOTE_SECONDS):

@@ -90,6 +90,10 @@ class Delivery(ABC):
         """What was answered or noted before, by key."""
 
     @abstractmethod
+    async def confirm(self) -> None:
+        """Make sure that the handler is still to go on, before a step that nobody can take back."""
+
+    @abstractmethod
     async def note(self, key: str, value: JSON) -> None:
         """Add to the journal."""
 
@@ -140,6 +144,9 @@ class LiveDelivery(Delivery):
 
     def journal(self) -> Mapping[str, JSON]:
         return self._journal
+
+    async def confirm(self) -> None:
+        pass  # nobody else has the request
 
     async def note(self, key: str, value: JSON) -> None:
         self._journal[key] = value
@@ -268,6 +275,10 @@ class RoundDelivery(LiveDelivery):
         else:
             await self._task.ask_ahead(questions)
 
+    async def confirm(self) -> None:
+        if self._task is not None:
+            await self._task.confirm()
+
     async def note(self, key: str, value: JSON) -> None:
         task = await self._later()
         if task is None:
@@ -352,6 +363,9 @@ class TaskDelivery(Delivery):
     async def ask_ahead(self, questions: Mapping[str, Ask[Any]]) -> None:
         lowered = {key: _lowered(self.terms, question, self.side) for key, question in questions.items()}
         await self._registry.ask_ahead(self.task_id, lowered)
+
+    async def confirm(self) -> None:
+        await self._registry.confirm(self.task_id)
 
     async def _carried(self, question: Ask[Any]) -> JSONObject:
         params = question.params()

@@ -87,6 +87,7 @@ class Live(Job):
         "expired",
         "home",
         "inherited",
+        "leased_at",
         "on_change",
         "record",
         "runner",
@@ -108,6 +109,8 @@ class Live(Job):
         self.expired = False
         self.inherited: set[str] = set()
         """Questions that are open and that the work has not come to yet: of its run before, or said ahead."""
+        self.leased_at = trio.current_time()
+        """When it was last certain that the work is ours to do; before that was asked, not after."""
         self.work: Work | None = None
         self.home: Workers | None = None
         self._registry = registry

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import trio
 
 from .._unset import Principal, TaskId
 from .._workers import Workers
-from ..errors import TaskExpired, TaskNotFound
-from .live import Elsewhere
+from ..errors import StoreFailed, TaskAlreadySettled, TaskExpired, TaskNotFound
+from .live import Elsewhere, Live
 from .model import TaskRecord
 from .recovery import Revive, take_up
 from .store import SharedTaskStore
@@ -142,12 +142,32 @@ class Others:
         registry = self._registry
         while True:
             await trio.sleep(self._store.lease_seconds / _BEATS)
-            held = {id: live.record.runs for id, live in registry.lives.items()}
             try:
-                for id in await self._store.beat(held):
-                    await self._look_again(id)
+                await self._beat(list(registry.lives.values()))
             except Exception:
                 logger.exception("nobody could be told what is being done here")
+
+    async def _beat(self, lives: Sequence[Live]) -> None:
+        begun = trio.current_time()
+        lost = await self._store.beat({live.record.id: live.record.runs for live in lives})
+        for live in lives:
+            if live.record.id not in lost:
+                live.leased_at = begun
+        for id in lost:
+            await self._look_again(id)
+
+    async def confirm(self, live: Live) -> None:
+        """Make sure that work is still ours to do, having looked at the clock. A checkpoint only if that is in doubt.
+
+        Waits while the store is away. Raises `TaskAlreadySettled` if it is not.
+        """
+        while trio.current_time() >= live.leased_at + self._store.lease_seconds / 2:
+            try:
+                await self._beat([live])
+            except StoreFailed:
+                await trio.sleep(self._store.lease_seconds / _BEATS)
+            if self._registry.lives.get(live.record.id) is not live:
+                raise TaskAlreadySettled(live.record.id, "run by another process")
 
     async def leave(self, record: TaskRecord) -> None:
         """Leave a task's work to others, at once."""

@@ -150,9 +150,10 @@ class TaskRegistry(Questions):
             restartable=restartable,
             origin=origin,
         )
+        live = Live(self, record, on_change)
         await self.store.create(record, self._room)
         if here:
-            self.lives[record.id] = Live(self, record, on_change)
+            self.lives[record.id] = live
         else:
             self.others.watch(record.id, on_change, on_gone)
         self.lifetimes.begins(record)
@@ -193,6 +194,16 @@ class TaskRegistry(Questions):
             return None, {"answers": {**record.answers, key: value}, "updated_at": record.updated_at}
 
         await self.advance(self.living(id), change)
+
+    async def confirm(self, id: TaskId) -> None:
+        """Make sure that a task's work is still to be done here, before a step that nobody can take back.
+
+        Where others share the store, whoever was not heard of for too long may have been followed by now. Raises
+        `TaskAlreadySettled`.
+        """
+        live = self.living(id)
+        if self.shared is not None:
+            await self.others.confirm(live)
 
     async def cancel(self, id: TaskId, principal: Principal, reason: str = "The task was cancelled") -> TaskRecord:
         """Stop a task: its record is settled first, then its work is cancelled (T25-115).

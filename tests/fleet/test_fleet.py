@@ -487,6 +487,42 @@ async def test_what_a_dead_worker_had_in_hand_is_taken_over(fleet: Fleet) -> Non
 
 
 @with_fleet
+async def test_a_worker_that_was_away_too_long_begins_nothing_that_must_not_be_repeated(fleet: Fleet) -> None:
+    """It has not noticed yet that another has its task; by its own clock it could have lost it, so it looks."""
+    fleet.lease_seconds = LEASE
+    front = await fleet.join("front", works=False)
+    first = await fleet.join("first", works=True)
+
+    def ship_with(peer: Peer) -> None:
+        async def ship() -> str:
+            fleet.log.append((peer.info.name, "shipped"))
+            return "shipped"
+
+        @peer.tool(task="required", restartable=True)
+        async def both(ctx: Context) -> str:
+            fleet.log.append((peer.info.name, "begun"))
+            await fleet.go.wait()
+            return await ctx.once("ship", ship)
+
+    ship_with(front)
+    ship_with(first)
+    async with client(front) as remote:
+        id = await begin(remote, "both")
+        while "first" not in fleet.who("begun"):
+            await trio.lowlevel.checkpoint()
+        fleet.dead.add("first")
+        ship_with(await fleet.join("second", works=True))
+        while "second" not in fleet.who("begun"):
+            await trio.lowlevel.checkpoint()
+        fleet.go.set()
+        await until(remote, id, "completed")
+        fleet.dead.discard("first")
+        while first.tasks.live:
+            await trio.lowlevel.checkpoint()
+    assert fleet.who("shipped") == ["second"]
+
+
+@with_fleet
 async def test_whoever_leaves_in_an_orderly_way_is_followed_at_once(fleet: Fleet) -> None:
     """Long before its lease is over."""
     fleet.lease_seconds = 600
