@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +22,14 @@ import trio
 
 from .._unset import JSON, UNSET, JSONObject, Principal, ProgressToken, TaskId
 from ..dialects.base import Side
-from ..errors import ConnectionClosed, DeprecatedFeature, InvalidShape, LocalProtocolError, RemoteProtocolError
+from ..errors import (
+    ConnectionClosed,
+    DeprecatedFeature,
+    InvalidShape,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TaskAlreadySettled,
+)
 from ..tasks.model import Call
 from ..wire.client_features import CreateMessageResult, ElicitResult, Root, SamplingMessage
 from ..wire.utilities import LEVELS, LoggingLevel
@@ -252,9 +260,15 @@ class Context:
             return journal[key]  # type: ignore[no-any-return]
         await self._delivery.confirm()
         value = await effect()
-        # It has happened: whoever is being cancelled now must find it when it runs again.
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _NOTE_SECONDS):
+        try:
             await self._delivery.note(key, value)
+        except trio.Cancelled:
+            # It has happened: whoever is being cancelled must find it when it runs again.
+            grace = trio.CancelScope(shield=True, deadline=trio.current_time() + _NOTE_SECONDS)
+            with grace, suppress(TaskAlreadySettled):
+                if key not in self._delivery.journal():
+                    await self._delivery.note(key, value)
+            raise
         return value
 
     def _derive(self, kind: str) -> str:

@@ -177,6 +177,7 @@ def judge(world: World, kills: int) -> None:
     print(f"{world.kills} kills, {counts}, {effects} steps")
     found = violations(world.history, steps)
     told = [str(fact) for fact in world.history if any(f"{fact.id}:" in violation for violation in found)]
+    told += [str(step) for step in steps if any(f"order {step.order}:" in violation for violation in found)]
     assert not found, "\n".join([*found, "What was seen of them:", *told])
     assert world.kills >= kills
     assert counts["Created"] > kills / 4

@@ -523,6 +523,40 @@ async def test_a_worker_that_was_away_too_long_begins_nothing_that_must_not_be_r
 
 
 @with_fleet
+async def test_what_could_not_be_kept_is_not_taken_for_kept(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the engine is away: a handler that went on would build on what the next run does again."""
+    monkeypatch.setattr("mcp_tasks.peer.contexts._NOTE_SECONDS", 0)
+    fleet.lease_seconds = LEASE
+    front = await fleet.join("front", works=False)
+    first = await fleet.join("first", works=True)
+
+    def ship_with(peer: Peer, effect: Callable[[], object]) -> None:
+        async def ship() -> str:
+            effect()
+            return "shipped"
+
+        @peer.tool(task="required", restartable=True)
+        async def both(ctx: Context) -> str:
+            fleet.log.append((peer.info.name, "begun"))
+            shipped = await ctx.once("ship", ship)
+            fleet.log.append((peer.info.name, "kept"))
+            return shipped
+
+    ship_with(front, lambda: None)
+    ship_with(first, lambda: fleet.dead.add("first"))
+    async with client(front) as remote:
+        id = await begin(remote, "both")
+        while "first" not in fleet.who("begun"):
+            await trio.lowlevel.checkpoint()
+        ship_with(await fleet.join("second", works=True), lambda: None)
+        await until(remote, id, "completed")
+        fleet.dead.discard("first")
+        while first.tasks.live:
+            await trio.lowlevel.checkpoint()
+    assert fleet.who("kept") == ["second"]
+
+
+@with_fleet
 async def test_whoever_leaves_in_an_orderly_way_is_followed_at_once(fleet: Fleet) -> None:
     """Long before its lease is over."""
     fleet.lease_seconds = 600
