@@ -9,7 +9,7 @@ Spec: 2025-11-25 basic/utilities/tasks "Input Required Status" (T25-073 to T25-0
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,44 +32,61 @@ _AGAIN_SECONDS = 0.5
 
 async def carry_questions(connection: Connection, id: TaskId, request_id: RequestId) -> None:
     """Carry the questions of a task, and withdraw those that are not asked any more; runs until it is cancelled."""
-    registry, bell = connection.peer.tasks, Bell()
-    asked: dict[str, Question] = {}
-    asking: dict[str, trio.CancelScope] = {}
-
-    def look(record: TaskRecord) -> None:
-        asked.clear()
-        asked.update(record.questions)
-        bell.ring()
-
-    async with trio.open_nursery() as nursery:
-        with registry.watching([id], look):
-            look(await registry.get(id, connection.principal))
-            while True:
-                for key in asking.keys() - asked.keys():
-                    asking.pop(key).cancel()
-                for key in asked.keys() - asking.keys():
-                    asking[key] = trio.CancelScope()
-                    nursery.start_soon(_carry, connection, id, request_id, key, asked[key], asking[key])
-                await bell.wait()
+    await _Courier(connection, id, request_id).run()
 
 
-async def _carry(
-    connection: Connection, id: TaskId, request_id: RequestId, key: str, question: Question, scope: trio.CancelScope
-) -> None:
-    registry = connection.peer.tasks
-    try:
-        with scope:
-            try:
-                told = await connection.call(question.method, question.params, related_task=id, related_to=request_id)
-            except RequestFailed as refused:
-                await _recorded(partial(registry.refuse, id, key, refused))
-            else:
-                await _recorded(partial(registry.answer, id, {key: connection.dialect.lift_answer(told)}))
-    except TaskAlreadySettled:
-        pass
-    except MCPError as failure:
-        # It stays open, for whoever waits next.
-        logger.info("task %s: its question %r was not carried: %s", id, key, failure)
+class _Courier:
+    def __init__(self, connection: Connection, id: TaskId, request_id: RequestId) -> None:
+        self._connection = connection
+        self._registry = connection.peer.tasks
+        self._id = id
+        self._request_id = request_id
+        self._bell = Bell()
+        self._asked: Mapping[str, Question] = {}
+        self._under_way: dict[str, trio.CancelScope] = {}
+        self._tell: Callable[[TaskRecord], None] = self._look
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            with self._registry.watching([self._id], self._look) as self._tell:
+                await self._look_again()
+                while True:
+                    for key in self._under_way.keys() - self._asked.keys():
+                        self._under_way.pop(key).cancel()
+                    for key in self._asked.keys() - self._under_way.keys():
+                        scope = self._under_way[key] = trio.CancelScope()
+                        nursery.start_soon(self._carry, key, self._asked[key], scope)
+                    await self._bell.wait()
+
+    def _look(self, record: TaskRecord) -> None:
+        self._asked = record.questions
+        self._bell.ring()
+
+    async def _look_again(self) -> None:
+        self._tell(await self._registry.get(self._id, self._connection.principal))
+
+    async def _carry(self, key: str, question: Question, scope: trio.CancelScope) -> None:
+        connection, registry, id = self._connection, self._registry, self._id
+        try:
+            with scope:
+                try:
+                    told = await connection.call(
+                        question.method, question.params, related_task=id, related_to=self._request_id
+                    )
+                except RequestFailed as refused:
+                    await _recorded(partial(registry.refuse, id, key, refused))
+                else:
+                    await _recorded(partial(registry.answer, id, {key: connection.dialect.lift_answer(told)}))
+                await _recorded(self._look_again)
+                # It may have been given up and be asked again: then what was said came in between, and was passed over.
+                if self._under_way.get(key) is scope:
+                    del self._under_way[key]
+                    self._bell.ring()
+        except TaskAlreadySettled:
+            pass
+        except MCPError as failure:
+            # It stays open, for whoever waits next.
+            logger.info("task %s: its question %r was not carried: %s", id, key, failure)
 
 
 async def _recorded(record: Callable[[], Awaitable[None]]) -> None:

@@ -93,14 +93,14 @@ async def listen(connection: Connection, topics: Topics, job: Served) -> None:
     """Serve a subscription, until the client or the server ends it."""
     subscription = Subscription(connection, job, await _honoured(connection, topics, job))
     subscription.acknowledge()
-    with connection.peer.tasks.watching(subscription.topics.tasks, subscription.task_changed):
+    with connection.peer.tasks.watching(subscription.topics.tasks, subscription.task_changed) as tell:
         connection.peer.subscriptions.add(subscription)
         connection.listened_to += 1
         try:
             for id in subscription.topics.tasks:
                 # As it is now, for it may have changed since the client last looked.
                 try:
-                    subscription.task_changed(await connection.peer.tasks.get(id, connection.principal))
+                    tell(await connection.peer.tasks.get(id, connection.principal))
                 except TaskNotFound:
                     pass  # its time was up just now
             await subscription.catch_up()

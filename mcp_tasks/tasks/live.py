@@ -12,7 +12,7 @@ import trio
 from attrs import frozen
 
 from .._shape import Shape
-from .._unset import JSON, JSONObject
+from .._unset import JSON, JSONObject, TaskId
 from .._workers import Job, Workers
 from ..errors import LocalProtocolError
 from .model import Raised, Returned, Stopped, TaskRecord
@@ -76,6 +76,21 @@ class Revived(Shape):
     on_change: Callable[[TaskRecord], None]
     dismiss: Callable[[], object] = lambda: None
     """To be called if the work is not begun after all."""
+
+
+class InOrder:
+    """Calls an observer with records, each newer than all before it of the same task; others are passed over."""
+
+    __slots__ = ("_latest", "_observer")
+
+    def __init__(self, observer: Callable[[TaskRecord], None]) -> None:
+        self._observer = observer
+        self._latest: dict[TaskId, int] = {}
+
+    def __call__(self, record: TaskRecord) -> None:
+        if record.version > self._latest.get(record.id, -1):
+            self._latest[record.id] = record.version
+            self._observer(record)
 
 
 class Live(Job):

@@ -68,6 +68,8 @@ async def take_up(registry: TaskRegistry, record: TaskRecord, revive: Revive, ho
 
     Of several processes that try, one does it; to the others nothing happens. Raises whatever the store raises.
     """
+    if record.id in registry.unwinding:
+        return  # a handler that was here before is not to act for the one that would be begun now
     revived, why = None, _NOT_AGAIN if record.runs else _NOT_HERE
     if (crashes := record.runs - record.forgiven) >= registry.limits.task_runs:
         why = f"The task was interrupted {crashes} times, which is too often to run it once more"

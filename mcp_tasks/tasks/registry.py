@@ -40,7 +40,7 @@ from ..errors import (
 )
 from ..limits import Limits
 from .lifetimes import Lifetimes, is_over
-from .live import SETTLES, Change, Fresh, Live, Revived, Work, nobody, sayable
+from .live import SETTLES, Change, Fresh, InOrder, Live, Revived, Work, nobody, sayable
 from .model import EMPTY, Call, Outcome, Page, Raised, Returned, Stopped, TaskRecord
 from .others import Others
 from .questions import Questions
@@ -88,6 +88,8 @@ class TaskRegistry(Questions):
         self._seal = CursorSeal() if seal is None else seal
         self.lives: dict[TaskId, Live] = {}
         """The tasks whose work is in this process, for the modules beside this one."""
+        self.unwinding: set[TaskId] = set()
+        """Tasks that were lost to others while their work was under way, and whose handlers have not come to an end."""
         self.watched: dict[TaskId, list[Callable[[TaskRecord], None]]] = {}
         """Who is told of the changes of a task."""
         self.others = Others(self)
@@ -229,15 +231,22 @@ class TaskRegistry(Questions):
         return record
 
     @contextmanager
-    def watching(self, ids: Collection[TaskId], observer: Callable[[TaskRecord], None]) -> Iterator[None]:
-        """A block in which `observer` is called, synchronously, after each change of these tasks was committed."""
+    def watching(
+        self, ids: Collection[TaskId], observer: Callable[[TaskRecord], None]
+    ) -> Iterator[Callable[[TaskRecord], None]]:
+        """A block in which `observer` is called, synchronously, after each change of these tasks was committed.
+
+        Gives a function to call it with what was read meanwhile, which may be older than what it has been told: that it
+        is not told then.
+        """
+        tell = InOrder(observer)
         for id in ids:
-            self.watched.setdefault(id, []).append(observer)
+            self.watched.setdefault(id, []).append(tell)
         try:
-            yield
+            yield tell
         finally:
             for id in ids:
-                self.unwatch(id, observer)
+                self.unwatch(id, tell)
 
     def unwatch(self, id: TaskId, observer: Callable[[TaskRecord], None]) -> None:
         """Tell this observer no more; nothing happens if it was not to be told."""
@@ -305,6 +314,12 @@ class TaskRegistry(Questions):
 
     async def run(self, live: Live) -> None:
         """Do the work of a task and settle it, for whoever runs its jobs."""
+        try:
+            await self._run(live)
+        finally:
+            self.unwinding.discard(live.record.id)
+
+    async def _run(self, live: Live) -> None:
         interrupted: Outcome = Stopped("The task was interrupted: its receiver is shutting down")
         outcome = interrupted
         done = False
@@ -473,6 +488,8 @@ class TaskRegistry(Questions):
         """Another process has begun its work again: what is done here counts no more."""
         logger.warning("task %s is run by another process now", live.record.id)
         live.taken = True
+        if live.scope is not None:
+            self.unwinding.add(live.record.id)
         self.drop(live)
         live.changed()
         live.cancel()

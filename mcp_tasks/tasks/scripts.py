@@ -230,8 +230,16 @@ return {
 """
 )
 
+# KEYS: work. ARGV: the group, then the entries
+TOOK: Final = """
+redis.call('XACK', KEYS[1], unpack(ARGV))
+redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
+"""
+
 # KEYS: work. ARGV: the group, and who has left it. What it was given and has not begun waits at the end once more.
+# Those who have died, and had nothing, are forgotten a day later.
 GIVE_BACK: Final = """
+local day_ms = 86400000
 local given = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000, ARGV[2])
 if given.err then return end
 for _, one in ipairs(given) do
@@ -241,6 +249,13 @@ for _, one in ipairs(given) do
   redis.call('XDEL', KEYS[1], one[1])
 end
 if #given < 1000 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
+for _, one in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local known = {}
+  for i = 1, #one, 2 do known[one[i]] = one[i + 1] end
+  if known.pending == 0 and known.idle > day_ms then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], known.name)
+  end
+end
 """
 
 # KEYS: the secret. ARGV: one to keep if there is none

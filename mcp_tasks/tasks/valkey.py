@@ -94,8 +94,9 @@ class ValkeyTaskStore(SharedTaskStore):
         self._get, self._page, self._unfinished, self._secret = (
             Script(script) for script in (scripts.GET, scripts.PAGE, scripts.UNFINISHED, scripts.SECRET)
         )
-        self._beat, self._abandoned, self._stats, self._give_back = (
-            Script(script) for script in (scripts.BEAT, scripts.ABANDONED, scripts.STATS, scripts.GIVE_BACK)
+        self._beat, self._abandoned, self._took, self._give_back, self._stats = (
+            Script(script)
+            for script in (scripts.BEAT, scripts.ABANDONED, scripts.TOOK, scripts.GIVE_BACK, scripts.STATS)
         )
 
     # --- together with others -------------------------------------------------------------------------------------
@@ -142,8 +143,7 @@ class ValkeyTaskStore(SharedTaskStore):
     async def took(self, worker: str, id: TaskId) -> None:
         stream, entries = self._prefix + "work", self._entries.pop(id, None)
         if entries:
-            await self._engine.do("XACK", stream, _GROUP, *entries)
-            await self._engine.do("XDEL", stream, *entries)
+            await self._engine.run(self._took, [stream], [_GROUP, *entries])
 
     async def close(self) -> None:
         """Give back what was given to workers here in their last moment, when they could not hear of it any more."""

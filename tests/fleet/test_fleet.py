@@ -220,6 +220,50 @@ async def test_a_question_reaches_whoever_waits_for_the_result(fleet: Fleet, wai
         assert statuses[-1] == "completed", "who made it is told how it goes"
 
 
+@pytest.mark.parametrize("what", ["a wait for the result", "a subscription"])
+@with_fleet
+async def test_a_look_that_comes_late_is_not_the_latest(fleet: Fleet, what: str) -> None:
+    """A change is heard of after the record was read, and told before that was looked at: answers may overtake."""
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    worker = await fleet.join("worker", works=True)
+    now, store = trio.Event(), two.tasks.store
+    get = store.get
+
+    async def late(id: TaskId) -> TaskRecord | None:
+        record = await get(id)
+        if id in two.tasks.watched and not now.is_set():
+            now.set()
+            while id not in two.tasks.others.told:
+                await trio.lowlevel.checkpoint()
+        return record
+
+    @worker.tool(task="required", restartable=True)
+    async def both(ctx: Context) -> str:
+        await now.wait()
+        form = await ctx.elicit("For whom?", {"name": str})
+        return f"for {form['name']}"
+
+    for peer in (one, two):
+        peer.tool(task="required", restartable=True)(both)
+    async with client(one) as first, client(two, OLD if "wait" in what else NEW) as second:
+        id = await begin(first, "both")
+        while not worker.tasks.live:
+            await trio.lowlevel.checkpoint()
+        store.get = late  # type: ignore[method-assign]
+        if "wait" in what:
+            waiting = await second.ask("tasks/result", {"taskId": id})
+            await second.reply(await second.expect("elicitation/create"), NAMED)
+            assert (await second.answer(waiting))["content"][0]["text"] == "for Ada"
+        else:
+            await second.ask("subscriptions/listen", {"notifications": {"taskIds": [id]}})
+            assert (await second.expect("notifications/tasks"))["params"]["status"] == "input_required"
+            await second.quiet()
+            told = [m["params"]["status"] for m in second.received if m.get("method") == "notifications/tasks"]
+            assert told == ["input_required"], "and not what it was before"
+            await answer(first, id)
+            await until(first, id, "completed")
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["once", "again"])
 @with_fleet
 async def test_a_question_that_is_refused(fleet: Fleet, again: bool) -> None:
@@ -554,6 +598,54 @@ async def test_what_could_not_be_kept_is_not_taken_for_kept(fleet: Fleet, monkey
         while first.tasks.live:
             await trio.lowlevel.checkpoint()
     assert fleet.who("kept") == ["second"]
+
+
+@with_fleet
+async def test_a_handler_that_has_lost_its_task_does_nothing_for_the_next_one(fleet: Fleet) -> None:
+    """A worker loses a task and gets it back, and its first handler is still cleaning up."""
+    fleet.lease_seconds = LEASE
+    front = await fleet.join("front", works=False)
+    first = await fleet.join("first", works=True)
+    clean = trio.Event()
+
+    async def tidy() -> None:
+        fleet.log.append(("somebody", "tidied"))
+
+    def tool_of(peer: Peer) -> None:
+        @peer.tool(task="required", restartable=True)
+        async def both(ctx: Context) -> str:
+            count = len(fleet.who("begun"))
+            fleet.log.append((peer.info.name, "begun"))
+            try:
+                form = await ctx.elicit("For whom?", {"name": str}, key="who")
+                return f"for {form['name']}"
+            finally:
+                with trio.CancelScope(shield=count == 0):
+                    await clean.wait()
+                    try:
+                        await ctx.once("tidy", tidy)
+                    except TaskAlreadySettled:
+                        fleet.log.append((peer.info.name, "refused"))
+
+    tool_of(front)
+    tool_of(first)
+    async with client(front) as remote:
+        id = await begin(remote, "both")
+        await until(remote, id, "input_required")
+        fleet.dead.add("first")
+        tool_of(await fleet.join("second", works=True))
+        while "second" not in fleet.who("begun"):
+            await trio.lowlevel.checkpoint()
+        fleet.dead.discard("first")
+        while first.tasks.live:
+            await trio.lowlevel.checkpoint()
+        await fleet.leave("second")
+        while (await front.tasks.shared.stats()).queued:  # type: ignore[union-attr]
+            await trio.lowlevel.checkpoint()
+        clean.set()
+        await answer(remote, id)
+        await until(remote, id, "completed")
+    assert [done for name, done in fleet.log if name != "second"] == ["begun", "refused", "begun", "tidied"]
 
 
 @with_fleet

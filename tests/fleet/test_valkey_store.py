@@ -84,6 +84,24 @@ async def test_news_of_all_changes_reach_all(redis: Redis, fresh_prefix: Callabl
             nursery.cancel_scope.cancel()
 
 
+async def test_nothing_stays_of_work_that_was_taken(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
+    """Of what a worker was given, and of the worker; but not of what it leaves unbegun."""
+    prefix = fresh_prefix()
+    stream = f"{{{prefix}}}:work"
+    async with open_engine(redis.url) as engine:
+        async with open_valkey(redis.url, prefix=prefix) as store:
+            for name in ("a", "b"):
+                await store.create(record(name, runs=0))
+            assert await store.wait_for_work("one") == {"a": 0, "b": 0}
+            await store.took("one", TaskId("a"))
+            assert await engine.do("XLEN", stream) == 1
+            [consumer] = await engine.do("XINFO", "CONSUMERS", stream, "workers")
+            assert consumer[b"pending"] == 1
+        assert await engine.do("XINFO", "CONSUMERS", stream, "workers") == []
+    async with open_valkey(redis.url, prefix=prefix) as store:
+        assert await store.wait_for_work("two") == {"b": 0}
+
+
 async def test_what_nobody_removes_goes_by_itself(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
     """What was said does not stay in the server because all who share it have gone; a minute later it is forgotten."""
     prefix = fresh_prefix()
