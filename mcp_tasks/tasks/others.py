@@ -19,7 +19,7 @@ from ..errors import StoreFailed, TaskAlreadySettled, TaskExpired, TaskNotFound
 from .live import Elsewhere, Live
 from .model import TaskRecord
 from .recovery import Revive, take_up
-from .store import SharedTaskStore
+from .store import News, SharedTaskStore
 
 if TYPE_CHECKING:
     from .registry import TaskRegistry
@@ -85,18 +85,32 @@ class Others:
 
     async def follow(self) -> None:
         """Take in what other processes do to tasks that somebody here waits for; runs until it is cancelled."""
+        registry = self._registry
         due: dict[TaskId, None] = {}
         bell = trio.Event()
 
-        def changed(id: TaskId | None) -> None:
-            nonlocal bell
-            for there in self._elsewhere.values() if id is None else (self._elsewhere.get(id),):
-                if there is not None:
+        def look_at(id: TaskId) -> None:
+            if id in registry.lives or id in registry.watched:
+                due[id] = None
+                bell.set()
+
+        def changed(news: News | None) -> None:
+            if news is None:
+                for there in self._elsewhere.values():
                     there.changed()
-            for one in {*self._registry.lives, *self._registry.watched} if id is None else (id,):
-                if one in self._registry.lives or one in self._registry.watched:
-                    due[one] = None
-                    bell.set()
+                for id in {*registry.lives, *registry.watched}:
+                    look_at(id)
+                return
+            if news.over and (waited_for := self._elsewhere.get(news.id)) is not None:
+                waited_for.changed()
+            live = registry.lives.get(news.id)
+            if live is not None:
+                known = live.record.version
+            else:
+                # Whoever watches sees nothing of whose work it is.
+                known = news.version if news.begun else self.told.get(news.id, -1)
+            if news.version > known or news.version < 0:
+                look_at(news.id)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._store.follow, changed)
@@ -206,14 +220,15 @@ class Others:
                     await self.room.park()
                     continue
                 try:
-                    for id, runs in (await self._store.wait_for_work(worker)).items():
-                        if registry.draining:
-                            return
-                        record = await registry.store.get(id)
-                        waits = record is not None and record.runs == runs and not record.settled
-                        if record is not None and waits and id not in registry.lives:
-                            await take_up(registry, record, revive, home)
-                        await self._store.took(worker, id)
+                    given = await self._store.wait_for_work(worker, at_once - len(registry.lives))
+                    if registry.draining:
+                        return
+                    begun = set(given)
+                    async with trio.open_nursery() as nursery:  # together, so that none waits for another's commit
+                        for record in given.values():
+                            if record is not None and record.id not in registry.lives:
+                                nursery.start_soon(self._begin, record, revive, home, begun.discard)
+                    await self._store.took(worker, begun)
                 except Exception:
                     logger.exception("no work can be had now; trying again in a moment")
                     await trio.sleep(_RETRY_SECONDS)
@@ -223,6 +238,15 @@ class Others:
                     await self._store.give_back(worker)
                 except Exception:
                     logger.info("what was not begun is taken over when its lease is over", exc_info=True)
+
+    async def _begin(
+        self, record: TaskRecord, revive: Revive, home: Workers, failed: Callable[[TaskId], object]
+    ) -> None:
+        try:
+            await take_up(self._registry, record, revive, home)
+        except Exception:
+            logger.exception("task %s cannot be begun now; it is begun when its lease is over", record.id)
+            failed(record.id)
 
     # --- news -----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ All keys of a store begin with its prefix in braces, so that a cluster keeps the
 ``{p}:leases``        zset      unfinished tasks that were begun; until when, in milliseconds of the server's clock
 ``{p}:lapses``        string    how many leases have run out so far
 ``{p}:work``          stream    tasks that wait for somebody of the group ``workers``, and their run so far
-``{p}:changes``       stream    which task has changed, to which version
+``{p}:changes``       stream    which task has changed, to which version (-1: gone), and whether it is over or was begun
 ====================  ========  ====================================================================================
 
 The server's own expiry stands behind the lifetime, which others end: should nobody be there to do so, what was said
@@ -64,8 +64,8 @@ end
 local function member(id, principal)
   return string.len(id) .. ':' .. id .. principal
 end
-local function changed(id, version)
-  redis.call('XADD', KEYS[8], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', version)
+local function changed(id, version, what)
+  redis.call('XADD', KEYS[8], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', version, 'what', what)
 end
 """
 
@@ -134,7 +134,7 @@ end
 local name = member(id, principal)
 if ends_us == '' then redis.call('ZREM', KEYS[7], name) else redis.call('ZADD', KEYS[7], ends_us, name) end
 lives(left_ms)
-changed(id, version)
+changed(id, version, settled == '1' and 'over' or runs ~= old[3] and 'begun' or '')
 return {'done'}
 """
 )
@@ -155,17 +155,25 @@ for i = 2, #ARGV, 2 do
     redis.call('ZREM', KEYS[1], id)
     redis.call('ZREM', KEYS[4], id)
     redis.call('ZREM', KEYS[2], string.len(id) .. ':' .. id .. principal)
-    redis.call('XADD', KEYS[3], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', '-1')
+    redis.call('XADD', KEYS[3], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', '-1', 'what', 'over')
   end
 end
 """
 )
 
-# KEYS: task, notes, result
+# KEYS: task, notes, result of each
 GET: Final = """
-local found = redis.call('HMGET', KEYS[1], 'version', 'head', 'outcome', 'origin')
-if not found[1] then return false end
-return {found[1], found[2], found[3], found[4], redis.call('GET', KEYS[3]), redis.call('LRANGE', KEYS[2], 0, -1)}
+local rows = {}
+for i = 1, #KEYS, 3 do
+  local found = redis.call('HMGET', KEYS[i], 'version', 'head', 'outcome', 'origin')
+  local row = false
+  if found[1] then
+    local result, notes = redis.call('GET', KEYS[i + 2]), redis.call('LRANGE', KEYS[i + 1], 0, -1)
+    row = {found[1], found[2], found[3], found[4], result, notes}
+  end
+  rows[#rows + 1] = row
+end
+return rows
 """
 
 # KEYS: the sorted set. ARGV: the prefix, after which position, how many

@@ -11,6 +11,7 @@ import heapq
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from attrs import frozen
 from sortedcontainers import SortedDict
@@ -20,7 +21,7 @@ from .._unset import Principal, TaskId
 from ..errors import LimitReached, LocalProtocolError
 from .model import TaskRecord
 
-__all__ = ["FleetStats", "MemoryTaskStore", "Room", "SharedTaskStore", "TaskStore"]
+__all__ = ["FleetStats", "MemoryTaskStore", "News", "Room", "SharedTaskStore", "TaskStore"]
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -97,6 +98,17 @@ class TaskStore(ABC):
         """When the next lifetime ends, in seconds since the epoch; None if none will."""
 
 
+class News(NamedTuple):
+    """That somebody has changed a task: to which version (-1: removed), and what that means at least."""
+
+    id: TaskId
+    version: int
+    over: bool
+    """Whether it is settled or gone."""
+    begun: bool
+    """Whether its work was begun, and nothing else has changed."""
+
+
 @frozen(kw_only=True, eq=False, repr=False)
 class FleetStats(Shape):
     """How those who share a store are doing."""
@@ -127,10 +139,10 @@ class SharedTaskStore(TaskStore):
     """For how long a task's work counts as going on without a word from whoever does it."""
 
     @abstractmethod
-    async def follow(self, changed: Callable[[TaskId | None], None]) -> None:
-        """Call `changed` with each task that anybody has changed or removed, until cancelled.
+    async def follow(self, changed: Callable[[News | None], None]) -> None:
+        """Call `changed` with each change that anybody makes, ourselves included, until cancelled.
 
-        With None, it may be any task: news have been missed, as before the first.
+        With None, any task may have changed: news have been missed, as before the first.
         """
 
     @abstractmethod
@@ -153,17 +165,17 @@ class SharedTaskStore(TaskStore):
         """Up to `limit` unfinished tasks whose work was begun, and of which nothing was heard for `lease_seconds`."""
 
     @abstractmethod
-    async def wait_for_work(self, worker: str) -> Mapping[TaskId, int]:
-        """Some of the tasks that wait for somebody, for this worker alone; none if none have come for a while.
+    async def wait_for_work(self, worker: str, most: int) -> Mapping[TaskId, TaskRecord | None]:
+        """Tasks that wait for somebody, `most` at most, for this worker alone; none if none come for a while.
 
-        With the run that each was at when it was created or left: one that is at another by now waits no more.
-        Each is to be named to `took` once it has been begun, or found to be begun. Those that were not, because their
-        worker died meanwhile, are given to another after `lease_seconds`; if it left, it says `give_back`.
+        As they are now; None for what waits no more. All are to be named to `took` once they have been begun. Those
+        that were not, because their worker died meanwhile, are given to another after `lease_seconds`; if it left, it
+        says `give_back`.
         """
 
     @abstractmethod
-    async def took(self, worker: str, id: TaskId) -> None:
-        """Something that was waited for is taken care of."""
+    async def took(self, worker: str, ids: Collection[TaskId]) -> None:
+        """These tasks, which were given to this worker, wait no more."""
 
     @abstractmethod
     async def give_back(self, worker: str) -> None:

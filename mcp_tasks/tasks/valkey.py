@@ -7,6 +7,7 @@ room is counted, and positions are given out where the records are. What of a re
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,14 +23,15 @@ from .boxes import box_for
 from .engine import ANSWER_SECONDS, Engine, Script, open_engine
 from .model import TaskRecord
 from .packing import Packer, microseconds, readable
-from .store import FleetStats, Room, SharedTaskStore
+from .store import FleetStats, News, Room, SharedTaskStore
 
 __all__ = ["LEASE_SECONDS", "ValkeyTaskStore", "open_valkey"]
 
 _OF_A_TASK: Final = ("task:", "notes:", "result:")
 _SHARED: Final = ("unfinished", "ends", "changes", "last", "leases", "work", "lapses")
 _GROUP: Final = "workers"
-_WORK_AT_ONCE: Final = "10"
+_MOST_AT_ONCE: Final = 50  # that one look for work brings
+_CLAIMS: Final = 3  # looks for what others were given and have not begun, in the time of a lease
 LEASE_SECONDS: Final = 30.0
 """For how long a task's work counts as going on without a word from whoever does it."""
 
@@ -83,6 +85,8 @@ class ValkeyTaskStore(SharedTaskStore):
         self._news = news
         self._work = work
         self._workers: set[str] = set()
+        self._claims_at = -math.inf
+        self._unsure = False
         self._entries: dict[TaskId, list[bytes]] = {}  # of the stream of work, by the task that they are of
         self._prefix = f"{{{prefix}}}:"
         self._box = box_for(key)
@@ -120,30 +124,48 @@ class ValkeyTaskStore(SharedTaskStore):
         found = await self._engine.run(self._abandoned, self._of_all("leases"), [str(limit)])
         return [TaskId(id.decode()) for id in found]
 
-    async def wait_for_work(self, worker: str) -> Mapping[TaskId, int]:
+    async def wait_for_work(self, worker: str, most: int) -> Mapping[TaskId, TaskRecord | None]:
         self._workers.add(worker)
-        stream = self._prefix + "work"
-        reading = ("XREADGROUP", "GROUP", _GROUP, worker, "COUNT", _WORK_AT_ONCE)
-        found = await self._work.do(
-            "XAUTOCLAIM", stream, _GROUP, worker, self._lease_ms, "0", "COUNT", _WORK_AT_ONCE, group=(stream, _GROUP)
-        )
-        entries: Mapping[bytes, Any] = found[1] if found else {}
-        if not entries:
-            found = await self._work.do(*reading, "BLOCK", _NEWS_MS, "STREAMS", stream, ">", group=(stream, _GROUP))
-            entries = (found or {}).get(stream.encode(), {})
+        try:
+            given = await self._given(worker, str(min(most, _MOST_AT_ONCE)))
+        except StoreFailed:
+            self._unsure = True  # it may have given us something all the same
+            raise
         waiting: dict[TaskId, int] = {}
-        for at, entry in entries.items():
+        for at, entry in given.items():
             if entry is not None:
                 fields = dict(entry)
                 id = TaskId(fields[b"id"].decode())
                 waiting[id] = max(waiting.get(id, 0), int(fields[b"runs"]))
                 self._entries.setdefault(id, []).append(at)
-        return waiting
+        found = dict(zip(waiting, await self._records(list(waiting)), strict=True)) if waiting else {}
+        return {
+            id: record if record is not None and record.runs == runs and not record.settled else None
+            for (id, runs), record in zip(waiting.items(), found.values(), strict=True)
+        }
 
-    async def took(self, worker: str, id: TaskId) -> None:
-        stream, entries = self._prefix + "work", self._entries.pop(id, None)
+    async def _given(self, worker: str, most: str) -> Mapping[bytes, Any]:
+        stream = self._prefix + "work"
+        group = (stream, _GROUP)
+        reading = ("XREADGROUP", "GROUP", _GROUP, worker, "COUNT", most)
+        if self._unsure:
+            found = await self._work.do(*reading, "STREAMS", stream, "0", group=group)
+            self._unsure = False
+            if given := (found or {}).get(stream.encode()):
+                return given  # type: ignore[no-any-return]
+        if trio.current_time() >= self._claims_at:
+            claiming = ("XAUTOCLAIM", stream, _GROUP, worker, self._lease_ms, "0", "COUNT", most)
+            found = await self._work.do(*claiming, group=group)
+            if found and found[1]:
+                return found[1]  # type: ignore[no-any-return]
+            self._claims_at = trio.current_time() + self.lease_seconds / _CLAIMS
+        found = await self._work.do(*reading, "BLOCK", _NEWS_MS, "STREAMS", stream, ">", group=group)
+        return (found or {}).get(stream.encode(), {})  # type: ignore[no-any-return]
+
+    async def took(self, worker: str, ids: Collection[TaskId]) -> None:
+        entries = [entry for id in ids for entry in self._entries.pop(id, ())]
         if entries:
-            await self._engine.run(self._took, [stream], [_GROUP, *entries])
+            await self._engine.run(self._took, self._of_all("work"), [_GROUP, *entries])
 
     async def close(self) -> None:
         """Give back what was given to workers here in their last moment, when they could not hear of it any more."""
@@ -252,15 +274,22 @@ class ValkeyTaskStore(SharedTaskStore):
     # --- reading --------------------------------------------------------------------------------------------------
 
     async def get(self, id: TaskId) -> TaskRecord | None:
-        row = await self._row(id)
+        [row] = await self._rows([id])
         if row is None:
             return None
         for record in readable(id, partial(self._whole, id, *row)):
             return record
         raise StoreFailed(f"Task {id} cannot be read")
 
-    async def _row(self, id: TaskId) -> Any:
-        return await self._engine.run(self._get, [self._prefix + kind + id for kind in _OF_A_TASK], [])
+    async def _records(self, ids: Sequence[TaskId]) -> Sequence[TaskRecord | None]:
+        # What cannot be read is said in the log, and is as if it were not there.
+        rows = zip(ids, await self._rows(ids), strict=True)
+        return [
+            None if row is None else next(iter(readable(id, partial(self._whole, id, *row))), None) for id, row in rows
+        ]
+
+    async def _rows(self, ids: Sequence[TaskId]) -> Any:
+        return await self._engine.run(self._get, [self._prefix + kind + id for id in ids for kind in _OF_A_TASK], [])
 
     async def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
         of = self._prefix + "of:" + self._box.name(principal)
@@ -283,11 +312,9 @@ class ValkeyTaskStore(SharedTaskStore):
             found = await self._engine.run(self._unfinished, self._of_all("unfinished"), args)
             if not found:
                 break
-            for name, position in found:
-                id, after = TaskId(name.decode()), int(position)
-                row = await self._row(id)
-                if row is not None:
-                    records += ((after, record) for record in readable(id, partial(self._whole, id, *row)))
+            after = int(found[-1][1])
+            whole = await self._records([TaskId(name.decode()) for name, _ in found])
+            records += ((int(at), record) for (_, at), record in zip(found, whole, strict=True) if record is not None)
         return records
 
     async def due(self, now: float, limit: int) -> Sequence[TaskId]:
@@ -304,7 +331,7 @@ class ValkeyTaskStore(SharedTaskStore):
             return float(ends) / 1_000_000
         return None
 
-    async def follow(self, changed: Callable[[TaskId | None], None]) -> None:
+    async def follow(self, changed: Callable[[News | None], None]) -> None:
         stream = self._prefix + "changes"
         last: bytes | None = None
         while True:
@@ -320,7 +347,9 @@ class ValkeyTaskStore(SharedTaskStore):
                 continue
             for at, entry in (found or {}).get(stream.encode(), {}).items():
                 last = at
-                changed(TaskId(dict(entry)[b"id"].decode()))
+                fields = dict(entry)
+                id, version, what = (fields[name].decode() for name in (b"id", b"version", b"what"))
+                changed(News(TaskId(id), int(version), over=what == "over", begun=what == "begun"))
 
     # --- parts ----------------------------------------------------------------------------------------------------
 

@@ -408,7 +408,7 @@ async def test_a_worker_takes_no_more_than_it_can_do(fleet: Fleet) -> None:
         fleet.go.set()
         for id in ids:
             await answer(remote, id)
-            assert worker.tasks.live <= 2 + 10, "what it was given at once, and no more"
+            assert worker.tasks.live <= 2
         for id in ids:
             await until(remote, id, "completed")
 
@@ -716,14 +716,12 @@ async def test_what_was_given_out_and_never_begun_is_given_back(fleet: Fleet) ->
     fleet.lease_seconds = 600
     front = await fleet.join("front", works=False)
 
-    async def stuck(worker: str, id: TaskId) -> None:
-        await trio.sleep_forever()
-
     async with client(front) as remote:
         ids = [await begin(remote) for _ in range(5)]
-        first = await fleet.join("first", works=True)
-        first.tasks.shared.took = stuck  # type: ignore[method-assign, union-attr]
-        await until(remote, ids[0], "input_required")  # and the others it has been given, and does not come to
+        first = await fleet.join("first", works=False)
+        store = first.tasks.shared
+        assert store is not None
+        assert list(await store.wait_for_work("ghost", 9)) == ids
         await fleet.leave("first")
         fleet.go.set()
         await fleet.join("second", works=True)
@@ -732,7 +730,7 @@ async def test_what_was_given_out_and_never_begun_is_given_back(fleet: Fleet) ->
             await until(remote, id, "completed")
         while (await front.tasks.shared.stats()).queued:  # type: ignore[union-attr]
             await trio.lowlevel.checkpoint()
-    assert fleet.who("begun") == ["first", *["second"] * 5]
+    assert fleet.who("begun") == ["second"] * 5
 
 
 @with_fleet
@@ -755,7 +753,9 @@ async def test_work_that_was_given_out_and_never_begun_is_given_to_another(fleet
     front = await fleet.join("front", works=False)
     async with client(front) as remote:
         id = await begin(remote)
-        assert await front.tasks.store.wait_for_work("ghost") == {id: 0}  # and that is the last that is heard of it
+        assert list(await front.tasks.store.wait_for_work("ghost", 9)) == [
+            id
+        ]  # and that is the last that is heard of it
         await fleet.join("second", works=True)
         fleet.go.set()
         await answer(remote, id)

@@ -78,9 +78,9 @@ async def test_news_of_all_changes_reach_all(redis: Redis, fresh_prefix: Callabl
             assert await receive.receive() is None, "whoever begins has missed what was before"
             await one.create(record("a"))
             assert await one.replace(returned(record("a"), {}))
-            assert await receive.receive() == "a"
+            assert await receive.receive() == ("a", 1, True, False)
             await one.remove(TaskId("a"))
-            assert await receive.receive() == "a"
+            assert await receive.receive() == ("a", -1, True, False)
             nursery.cancel_scope.cancel()
 
 
@@ -92,14 +92,14 @@ async def test_nothing_stays_of_work_that_was_taken(redis: Redis, fresh_prefix: 
         async with open_valkey(redis.url, prefix=prefix) as store:
             for name in ("a", "b"):
                 await store.create(record(name, runs=0))
-            assert await store.wait_for_work("one") == {"a": 0, "b": 0}
-            await store.took("one", TaskId("a"))
+            assert await store.wait_for_work("one", 9) == {name: record(name, runs=0) for name in ("a", "b")}
+            await store.took("one", [TaskId("a")])
             assert await engine.do("XLEN", stream) == 1
             [consumer] = await engine.do("XINFO", "CONSUMERS", stream, "workers")
             assert consumer[b"pending"] == 1
         assert await engine.do("XINFO", "CONSUMERS", stream, "workers") == []
     async with open_valkey(redis.url, prefix=prefix) as store:
-        assert await store.wait_for_work("two") == {"b": 0}
+        assert list(await store.wait_for_work("two", 9)) == ["b"]
 
 
 async def test_what_nobody_removes_goes_by_itself(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
