@@ -89,18 +89,28 @@ async def open_engine(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> As
         database_id=database or None,
         request_timeout=round(answer_seconds * 1000),
         client_name="mcp-tasks",
+        lazy_connect=True,  # else whoever connects holds up its thread, and cannot be called off
         advanced_config=glide.AdvancedGlideClientConfiguration(connection_timeout=round(_CONNECT_SECONDS * 1000)),
     )
     glide.Logger.set_logger_config(glide.LogLevel.OFF)
     try:
         client = await glide.GlideClient.create(configuration)
     except glide.GlideError as error:
-        raise StoreUnusable(f"{_shown(url)} does not answer: {' '.join(str(error).split())}") from None
+        raise StoreUnusable(f"{_shown(url)} is not to be had: {_line(error)}") from None
     try:
+        try:
+            with trio.fail_after(_CONNECT_SECONDS):
+                await client.custom_command(["PING"])
+        except (glide.GlideError, trio.TooSlowError) as error:
+            raise StoreUnusable(f"{_shown(url)} does not answer: {_line(error)}") from None
         yield Engine(client)
     finally:
         with trio.CancelScope(shield=True):
             await client.close()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or "timed out"
 
 
 def _shown(url: str) -> str:

@@ -30,6 +30,7 @@ logger = logging.getLogger("mcp_tasks.tasks")
 
 _RETRY_SECONDS = 1.0
 _BEATS = 3  # in the time of a lease
+_PROMPT = 6  # in that time, an engine that is well could answer
 _AT_ONCE = 100
 _LAST_SECONDS = 1.0
 _AFTER_SECONDS = 0.01  # the end of a lifetime, so that it is over by any reckoning
@@ -48,6 +49,7 @@ class Others:
         self.told: dict[TaskId, int] = {}
         """Of what is watched here, the version that observers have been told of."""
         self._given: dict[TaskId, Callable[[], None]] = {}  # what was made here and left to others; for when it is gone
+        self._heard = True
         self.room = trio.lowlevel.ParkingLot()
         """Where those wait who want there to be fewer tasks here."""
 
@@ -61,12 +63,14 @@ class Others:
         """Wait until a task is over whose work is in another process. Raises `TaskNotFound`, `TaskExpired`."""
         there = self._elsewhere.setdefault(id, Elsewhere())
         there.users += 1
-        first = True
+        record: TaskRecord | None = None
         try:
             while True:
                 seen = there.changes
-                record = await self._registry.get(id, principal) if first else await self._still(id, principal)
-                first = False
+                if record is None:
+                    record = await self._registry.get(id, principal)
+                else:
+                    record = await self._still(id, principal)
                 if record.settled:
                     return record
                 end = record.expires_at
@@ -78,10 +82,17 @@ class Others:
                 del self._elsewhere[id]
 
     async def _still(self, id: TaskId, principal: Principal) -> TaskRecord:
-        try:
-            return await self._registry.get(id, principal)
-        except TaskNotFound:
-            raise TaskExpired(id) from None
+        # Whoever waits has patience with a store that is away, while it may have to do with the work as well.
+        deadline = trio.current_time() + self._store.lease_seconds
+        while True:
+            try:
+                return await self._registry.get(id, principal)
+            except TaskNotFound:
+                raise TaskExpired(id) from None
+            except StoreFailed:
+                if trio.current_time() >= deadline:
+                    raise
+                await trio.sleep(_RETRY_SECONDS)
 
     async def follow(self) -> None:
         """Take in what other processes do to tasks that somebody here waits for; runs until it is cancelled."""
@@ -162,8 +173,13 @@ class Others:
                 logger.exception("nobody could be told what is being done here")
 
     async def _beat(self, lives: Sequence[Live]) -> None:
+        # Whoever is heard and hears nothing must not keep what it cannot end: after a silence it asks before it speaks.
+        if not self._heard:
+            await self._store.next_due()
+        self._heard = False
         begun = trio.current_time()
         lost = await self._store.beat({live.record.id: live.record.runs for live in lives})
+        self._heard = True
         for live in lives:
             if live.record.id not in lost:
                 live.leased_at = begun
@@ -197,11 +213,18 @@ class Others:
 
         Without `works`, what is to be begun again is left to those who do.
         """
-        registry = self._registry
+        registry, lease = self._registry, self._store.lease_seconds
+        well_since = -math.inf
         while True:
-            await trio.sleep(self._store.lease_seconds / _BEATS)
+            await trio.sleep(lease / _BEATS)
+            asked = trio.current_time()
             try:
-                for id in await self._store.abandoned(_AT_ONCE):
+                abandoned = await self._store.abandoned(_AT_ONCE)
+                if trio.current_time() > asked + lease / _PROMPT:
+                    raise StoreFailed
+                if asked < well_since + lease:
+                    continue
+                for id in abandoned:
                     record = await registry.store.get(id)
                     takes = works and not registry.draining
                     if record is not None and id not in registry.lives and (takes or not record.restartable):
@@ -209,7 +232,7 @@ class Others:
             except Exception:
                 logger.exception("tasks that were abandoned could not be looked after")
                 # Nobody could say that work goes on: whoever lives is first to have time to say so again.
-                await trio.sleep(self._store.lease_seconds)
+                well_since = trio.current_time()
 
     async def work(self, worker: str, revive: Revive, home: Workers, *, at_once: int) -> None:
         """Begin the tasks that wait, `at_once` of them at most being under way here; until drained, or cancelled."""
@@ -263,6 +286,8 @@ class Others:
             self._registry.drop(live)
             live.changed()
             live.cancel()
+        elif record.version < live.record.version:
+            pass  # read before our last change, and looked at after it
         elif live.lost(record):
             self._registry.lose(live)
         else:
