@@ -68,6 +68,11 @@ class Way:
         """What the part takes for the engine."""
         return f"redis://127.0.0.1:{self.port}"
 
+    @property
+    def waits(self) -> bool:
+        """Whether a fault is to begin with a request that has not come yet."""
+        return self._awaited is not None
+
     # --- from outside ---------------------------------------------------------------------------------------------
 
     def strike(self, *, requests: Fate = Fate.PASS, answers: Fate = Fate.PASS, at: bytes = b"") -> None:
