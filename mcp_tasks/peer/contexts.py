@@ -23,7 +23,6 @@ import trio
 from .._unset import JSON, UNSET, JSONObject, Principal, ProgressToken, TaskId
 from ..dialects.base import Side
 from ..errors import (
-    ConnectionClosed,
     DeprecatedFeature,
     InvalidShape,
     LocalProtocolError,
@@ -117,15 +116,11 @@ class Context:
             raise LocalProtocolError(f"progress has to grow: {progress} after {self._last_progress}")
         self._last_progress = progress
         await trio.lowlevel.checkpoint()
-        token = self._call.progress_token
-        if token is None or not self._delivery.active() or (self.stateless and self.task_id is not None):
+        token, delivery = self._call.progress_token, self._delivery
+        dialect = delivery.terms.dialect
+        if token is None or not delivery.active() or (dialect.stateless and self.task_id is not None):
             return  # there is no progress of tasks without a session (X26-101)
-        delivery = self._delivery
-        said = delivery.terms.dialect.progress_notification(token, progress, total, message, self.task_id)
-        try:
-            await delivery.connection.tell(said, delivery.related_to)
-        except ConnectionClosed:
-            logger.debug("progress of %s is lost: nobody is connected", self.method)
+        await delivery.tell(dialect.progress_notification(token, progress, total, message, self.task_id))
 
     async def report(self, message: str) -> None:
         """Say in words what is going on: as the status message of a task, or else as a server's log message.
@@ -166,23 +161,15 @@ class Context:
         """The same for what somebody else has logged, who was told by then that logging is deprecated."""
         await trio.lowlevel.checkpoint()
         delivery = self._delivery
-        connection, dialect = delivery.latest, delivery.terms.dialect
         if delivery.side is not Side.SERVER:
             raise LocalProtocolError("log messages go from a server to a client")
         if level not in LEVELS:
             raise LocalProtocolError(f"{level!r} is no logging level: {', '.join(LEVELS)}")
-        wanted: str | None = None if connection is None else connection.log_level
-        if dialect.stateless:
-            wanted = None if self.task_id is not None else delivery.terms.log_level  # C26-410, X26-101
-            if not delivery.active():
-                return  # C26-127, C26-411
-        if wanted is None or LEVELS.index(level) < LEVELS.index(wanted):
-            return
-        try:
-            said = dialect.log_notification(level, data, logger, self.task_id)
-            await delivery.connection.tell(said, delivery.related_to)
-        except ConnectionClosed:
-            pass  # a log that nobody reads
+        if self.stateless and not delivery.active():
+            return  # C26-127, C26-411
+        wanted = delivery.log_level
+        if wanted is not None and LEVELS.index(level) >= LEVELS.index(wanted):
+            await delivery.tell(delivery.terms.dialect.log_notification(level, data, logger, self.task_id))
 
     async def drop_stream(self, retry: float | None = None) -> None:
         """End the HTTP connection that is to carry the answer; the client comes back for it after `retry` seconds.

@@ -1,9 +1,10 @@
-"""Questions of a task whose work is in another process, on their way to its requestor, who is here.
+"""What a task whose work is in another process asks and says, on its way to its requestor, who is here.
 
 The work has asked, which is a fact of the record. Whichever process the requestor waits at for the result sends it the
-question along with that wait, and records the answer, or the error; the work finds it in its journal.
+question along with that wait, and records the answer, or the error; the work finds it in its journal. Progress and log
+messages are no facts: all processes hear them, and the one that has the requestor passes them on.
 
-Spec: 2025-11-25 basic/utilities/tasks "Input Required Status" (T25-073 to T25-078).
+Spec: 2025-11-25 basic/utilities/tasks "Input Required Status" (T25-073 to T25-078), "Task Progress Notifications".
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._unset import RequestId, TaskId
+from .._unset import JSONObject, RequestId, TaskId
 from ..errors import MCPError, RequestFailed, StoreFailed, TaskAlreadySettled
 from ..tasks.model import Question, TaskRecord
+from ..wire.jsonrpc import Notification
+from ..wire.utilities import LEVELS
 from ._wait import Bell
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .peer import Peer
 
-__all__ = ["carry_questions"]
+__all__ = ["carry_questions", "pass_on"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
@@ -87,6 +91,30 @@ class _Courier:
         except MCPError as failure:
             # It stays open, for whoever waits next.
             logger.info("task %s: its question %r was not carried: %s", id, key, failure)
+
+
+def pass_on(peer: Peer, id: TaskId, said: JSONObject) -> None:
+    """Tell the requestor of a task what its work has said in another process, if it is here, reads, and wants it.
+
+    What another run of the same work has come to before is passed over: progress has to grow (C25-160).
+    """
+    link = peer.awaited.get(id) or peer.links.get(id)
+    if link is None:
+        return
+    params: JSONObject = said["params"]
+    level, progress = params.get("level"), params.get("progress")
+    try:
+        connection, related_to = link.connection, link.related_to
+        if level is not None and LEVELS.index(level) < LEVELS.index(connection.log_level):
+            return
+        if progress is not None:
+            if progress <= link.progress:
+                return
+            link.progress = progress
+        if not connection.crowded(related_to):
+            connection.post(Notification(said["method"], params), related_to)
+    except MCPError:
+        logger.debug("task %s: nobody to tell of %s", id, said["method"])
 
 
 async def _recorded(record: Callable[[], Awaitable[None]]) -> None:

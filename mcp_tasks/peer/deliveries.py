@@ -10,6 +10,7 @@ Spec: 2025-11-25 basic/utilities/tasks "Input Required Status"; 2026-07-28 basic
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from ..errors import (
 from ..tasks.model import EMPTY, Question
 from ..tasks.registry import TaskRegistry
 from ..trace import current_trace
+from ..wire.jsonrpc import Notification
 from .questions import Ask
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from .links import Link
 
 __all__ = ["Delivery", "LiveDelivery", "OutOfReach", "RoundDelivery", "TaskDelivery", "WrongAnswer"]
+
+logger = logging.getLogger("mcp_tasks.peer")
 
 _TOGETHER = 3  # turns of the scheduler in which questions count as asked at once
 
@@ -76,6 +80,15 @@ class Delivery(ABC):
     @abstractmethod
     def related_to(self) -> RequestId | None:
         """The request of theirs with which what we say goes along, if there is one now."""
+
+    @property
+    @abstractmethod
+    def log_level(self) -> str | None:
+        """The least level of log messages to be sent; None if none are."""
+
+    @abstractmethod
+    async def tell(self, said: Notification) -> None:
+        """Send a notification. It is lost if nobody is there to read it."""
 
     @abstractmethod
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
@@ -136,6 +149,17 @@ class LiveDelivery(Delivery):
     @property
     def related_to(self) -> RequestId:
         return self._id
+
+    @property
+    def log_level(self) -> str | None:
+        terms = self.terms
+        return terms.log_level if terms.dialect.stateless else self._connection.log_level
+
+    async def tell(self, said: Notification) -> None:
+        try:
+            await self._connection.tell(said, self._id)
+        except ConnectionClosed:
+            logger.debug("%s is lost: nobody is connected", said.method)
 
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
         answer = await self._connection.call(question.method, question.params(), related_to=self._id)
@@ -238,6 +262,10 @@ class RoundDelivery(LiveDelivery):
     def related_to(self) -> RequestId | None:  # type: ignore[override]
         return self._id if self._task is None else self._task.related_to
 
+    @property
+    def log_level(self) -> str | None:
+        return super().log_level if self._task is None else self._task.log_level
+
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
         lowered = _lowered(self.terms, question, self._connection.side)
         if self._no_asking:
@@ -326,6 +354,24 @@ class TaskDelivery(Delivery):
     @property
     def related_to(self) -> RequestId | None:
         return self._link.related_to
+
+    @property
+    def log_level(self) -> str | None:
+        connection = self._link.latest
+        if self.terms.dialect.stateless:
+            return None  # C26-410, X26-101
+        if self._registry.shared is not None and (connection is None or connection.closed):
+            return "debug"  # another process may have the connection, and knows
+        return None if connection is None else connection.log_level
+
+    async def tell(self, said: Notification) -> None:
+        try:
+            await self.connection.tell(said, self.related_to)
+        except ConnectionClosed:
+            if self._registry.shared is None:
+                logger.debug("task %s: %s is lost: nobody is connected", self.task_id, said.method)
+            else:
+                await self._registry.others.say(self.task_id, {"method": said.method, "params": said.params})
 
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
         asked = _lowered(self.terms, question, self.side)

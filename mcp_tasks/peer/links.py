@@ -7,6 +7,7 @@ which over HTTP has a stream of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ class Link:
     false where the requestor cannot be sent requests, and comes to look for questions instead.
     """
 
-    __slots__ = ("_asking", "_attached", "_connection", "_reachable", "_routes")
+    __slots__ = ("_asking", "_attached", "_connection", "_reachable", "_routes", "progress")
 
     def __init__(self, connection: Connection | None, *, reachable: bool = True) -> None:
         self._connection = connection
@@ -55,6 +56,8 @@ class Link:
         self._attached: trio.lowlevel.ParkingLot | None = None
         self._routes: list[tuple[Connection, RequestId]] = []  # who waits for the result, the latest last
         self._asking: list[_Asking] = []
+        self.progress = -math.inf
+        """How far its work in another process has come, as its requestor was told."""
 
     @property
     def connection(self) -> Connection:
@@ -95,6 +98,11 @@ class Link:
             self._go_by(self._routes[-1][0])
         elif self._connection is not None:
             self._go_by(self._connection)
+
+    @property
+    def used(self) -> bool:
+        """Whether anybody waits for the result."""
+        return bool(self._routes)
 
     def look_again(self, connection: Connection) -> None:
         """Something of that connection broke: ask again what went there, if somebody waits for the result."""

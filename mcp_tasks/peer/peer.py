@@ -39,6 +39,7 @@ from ..wire.content import Icon
 from ._wait import servants
 from .calls import Calling
 from .connection import Connection
+from .couriers import pass_on
 from .links import Link
 from .offering import Offering
 from .opening import open_connection
@@ -97,6 +98,9 @@ class Peer(Offering):
         self.tasks = TaskRegistry(clock=clock, limits=self.limits, mint_id=mint_id, seal=self._cursors)
         """The tasks that others have given us."""
         self.links: dict[TaskId, Link] = {}
+        """The ways to the requestors of tasks that were made, or are worked at, here."""
+        self.awaited: dict[TaskId, Link] = {}
+        """Those of other tasks, while somebody here waits for their result."""
         self.verdicts: dict[str, str] = {}
         """Which revision a server speaks, by its origin."""
         self.signature: JSONObject | None = None
@@ -178,7 +182,7 @@ class Peer(Offering):
 
     def _join(self, nursery: trio.Nursery, home: Workers) -> None:
         others, again = self.tasks.others, partial(revive, self)
-        nursery.start_soon(others.follow)
+        nursery.start_soon(others.follow, partial(pass_on, self))
         nursery.start_soon(others.beat)
         nursery.start_soon(partial(others.rescue, again, home, works=self.works))
         if self.works:

@@ -338,11 +338,14 @@ class Service:
         record = await registry.get(id, self._principal)  # only its owner may have its questions
         if record.settled:
             return dialect.lower_outcome(record)
-        link = connection.peer.links.get(id)
+        elsewhere = registry.shared is not None and not registry.is_live(id)
+        link, awaited = connection.peer.links.get(id), connection.peer.awaited
+        if link is None and elsewhere:
+            link = awaited.setdefault(id, Link(None))
         if link is not None:
             link.attach(connection, request_id)
         try:
-            if registry.shared and not registry.is_live(id):
+            if elsewhere:
                 async with servants() as nursery:
                     nursery.start_soon(carry_questions, connection, id, request_id)
                     record = await registry.settled(id, self._principal)
@@ -352,6 +355,8 @@ class Service:
         finally:
             if link is not None:
                 link.detach(connection, request_id)
+                if not link.used and awaited.get(id) is link:
+                    del awaited[id]
         return dialect.lower_outcome(record)
 
     async def _cancel(self, id: TaskId, *, quietly: bool) -> TaskRecord:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._unset import Principal, TaskId
+from .._unset import JSONObject, Principal, TaskId
 from .._workers import Workers
 from ..errors import StoreFailed, TaskAlreadySettled, TaskExpired, TaskNotFound
 from .live import Elsewhere, Live
@@ -50,6 +50,7 @@ class Others:
         """Of what is watched here, the version that observers have been told of."""
         self._given: dict[TaskId, Callable[[], None]] = {}  # what was made here and left to others; for when it is gone
         self._heard = True
+        self._silent_until = -math.inf
         self.room = trio.lowlevel.ParkingLot()
         """Where those wait who want there to be fewer tasks here."""
 
@@ -94,8 +95,11 @@ class Others:
                     raise
                 await trio.sleep(_RETRY_SECONDS)
 
-    async def follow(self) -> None:
-        """Take in what other processes do to tasks that somebody here waits for; runs until it is cancelled."""
+    async def follow(self, heard: Callable[[TaskId, JSONObject], None]) -> None:
+        """Take in what other processes do to tasks that somebody here waits for; runs until it is cancelled.
+
+        `heard` is called with what any of them says about any task.
+        """
         registry = self._registry
         due: dict[TaskId, None] = {}
         bell = trio.Event()
@@ -124,7 +128,7 @@ class Others:
                 look_at(news.id)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._store.follow, changed)
+            nursery.start_soon(self._store.follow, changed, heard)
             while True:
                 await bell.wait()
                 bell = trio.Event()
@@ -137,6 +141,15 @@ class Others:
                         logger.exception("task %s cannot be looked at; trying again in a moment", id)
                         due[id] = None
                         await trio.sleep(_RETRY_SECONDS)
+
+    async def say(self, id: TaskId, said: JSONObject) -> None:
+        """Let those hear who follow. It is lost while the store is away, which holds up nobody twice."""
+        await trio.lowlevel.checkpoint()
+        if trio.current_time() >= self._silent_until:
+            try:
+                await self._store.say(id, said)
+            except StoreFailed:
+                self._silent_until = trio.current_time() + self._store.lease_seconds / _BEATS
 
     def watch(self, id: TaskId, on_change: Callable[[TaskRecord], None], on_gone: Callable[[TaskId], object]) -> None:
         """Tell of the changes of a task whose work is elsewhere, until it is over or gone."""

@@ -228,7 +228,13 @@ class TaskRegistry(Questions):
         record = await self.store.get(id) if live is None else live.record
         if record is None or record.principal != principal or is_over(record, now):
             raise TaskNotFound(id)
+        self._noticed(record)
         return record
+
+    def _noticed(self, record: TaskRecord) -> None:
+        # Whoever has seen that a task is over hears no more of it: its watchers are told now, not when the news come.
+        if record.settled and record.id in self.watched and record.version > self.others.told.get(record.id, -1):
+            self.tell(record)
 
     @contextmanager
     def watching(

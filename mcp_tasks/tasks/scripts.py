@@ -15,6 +15,7 @@ All keys of a store begin with its prefix in braces, so that a cluster keeps the
 ``{p}:lapses``        string    how many leases have run out so far
 ``{p}:work``          stream    tasks that wait for somebody of the group ``workers``, and their run so far
 ``{p}:changes``       stream    which task has changed, to which version (-1: gone), and whether it is over or was begun
+``{p}:said``          stream    what the work of a task says on its way; no script has to do with it
 ====================  ========  ====================================================================================
 
 The server's own expiry stands behind the lifetime, which others end: should nobody be there to do so, what was said

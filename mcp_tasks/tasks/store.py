@@ -17,7 +17,7 @@ from attrs import frozen
 from sortedcontainers import SortedDict
 
 from .._shape import Shape
-from .._unset import Principal, TaskId
+from .._unset import JSONObject, Principal, TaskId
 from ..errors import LimitReached, LocalProtocolError
 from .model import TaskRecord
 
@@ -139,11 +139,16 @@ class SharedTaskStore(TaskStore):
     """For how long a task's work counts as going on without a word from whoever does it."""
 
     @abstractmethod
-    async def follow(self, changed: Callable[[News | None], None]) -> None:
+    async def follow(self, changed: Callable[[News | None], None], heard: Callable[[TaskId, JSONObject], None]) -> None:
         """Call `changed` with each change that anybody makes, ourselves included, until cancelled.
 
-        With None, any task may have changed: news have been missed, as before the first.
+        With None, any task may have changed: news have been missed, as before the first. `heard` is called with what
+        anybody says, before it is told of changes that were made after that.
         """
+
+    @abstractmethod
+    async def say(self, id: TaskId, said: JSONObject) -> None:
+        """Have all who follow hear what is said about a task. Nobody keeps it, and what is too large is not said."""
 
     @abstractmethod
     async def beat(self, held: Mapping[TaskId, int]) -> Collection[TaskId]:

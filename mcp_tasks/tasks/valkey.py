@@ -7,6 +7,7 @@ room is counted, and positions are given out where the records are. What of a re
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -16,16 +17,19 @@ from typing import Any, Final
 
 import trio
 
-from .._unset import Principal, TaskId
+from .._unset import JSONObject, Principal, TaskId
 from ..errors import LocalProtocolError, StoreFailed, StoreUnusable
 from . import scripts
 from .boxes import box_for
 from .engine import ANSWER_SECONDS, Engine, Script, open_engine
+from .kept import decode, encode
 from .model import TaskRecord
 from .packing import Packer, microseconds, readable
 from .store import FleetStats, News, Room, SharedTaskStore
 
 __all__ = ["LEASE_SECONDS", "ValkeyTaskStore", "open_valkey"]
+
+logger = logging.getLogger("mcp_tasks.tasks")
 
 _OF_A_TASK: Final = ("task:", "notes:", "result:")
 _SHARED: Final = ("unfinished", "ends", "changes", "last", "leases", "work", "lapses")
@@ -38,8 +42,11 @@ LEASE_SECONDS: Final = 30.0
 _SECRET_BYTES: Final = 32
 _NEWS_MS: Final = "2000"  # how long the engine is asked to wait for news
 _LAST_SECONDS: Final = 1.0
+_NEWS_AT_ONCE: Final = "1000"
 _NEWS_PAUSE_SECONDS: Final = 0.002  # so that where there is much news, it comes together
 _AGAIN_SECONDS: Final = 0.5  # until it is asked again when it has failed
+_MOST_SAID: Final = "1000"  # how much is there for those who are slow to hear it
+_SAID_BYTES: Final = 64 * 1024
 
 
 @asynccontextmanager
@@ -332,27 +339,49 @@ class ValkeyTaskStore(SharedTaskStore):
             return float(ends) / 1_000_000
         return None
 
-    async def follow(self, changed: Callable[[News | None], None]) -> None:
-        stream = self._prefix + "changes"
-        last: bytes | None = None
+    async def follow(self, changed: Callable[[News | None], None], heard: Callable[[TaskId, JSONObject], None]) -> None:
+        changes, said = self._of_all("changes", "said")
+        last: dict[str, bytes] = {}
         while True:
             try:
-                if last is None:
-                    latest = await self._news.do("XREVRANGE", stream, "+", "-", "COUNT", "1")
-                    last = next(iter(latest), b"0") if latest else b"0"
+                if not last:
+                    last = {stream: await self._latest(stream) for stream in (said, changes)}
                     changed(None)  # from here on nothing is missed
-                found = await self._news.do("XREAD", "BLOCK", _NEWS_MS, "COUNT", "1000", "STREAMS", stream, last)
+                reading = ("XREAD", "BLOCK", _NEWS_MS, "COUNT", _NEWS_AT_ONCE, "STREAMS")
+                found = await self._news.do(*reading, *last.keys(), *last.values()) or {}
             except StoreFailed:
-                last = None
+                last = {}
                 await trio.sleep(_AGAIN_SECONDS)
                 continue
-            for at, entry in (found or {}).get(stream.encode(), {}).items():
-                last = at
+            for at, entry in found.get(said.encode(), {}).items():
+                last[said] = at
+                fields = dict(entry)
+                self._hear(TaskId(fields[b"id"].decode()), fields[b"said"], heard)
+            for at, entry in found.get(changes.encode(), {}).items():
+                last[changes] = at
                 fields = dict(entry)
                 id, version, what = (fields[name].decode() for name in (b"id", b"version", b"what"))
                 changed(News(TaskId(id), int(version), over=what == "over", begun=what == "begun"))
             if found:
                 await trio.sleep(_NEWS_PAUSE_SECONDS)
+
+    async def _latest(self, stream: str) -> bytes:
+        found: Mapping[bytes, Any] = await self._news.do("XREVRANGE", stream, "+", "-", "COUNT", "1") or {}
+        return next(iter(found), b"0")
+
+    def _hear(self, id: TaskId, kept: bytes, heard: Callable[[TaskId, JSONObject], None]) -> None:
+        try:
+            heard(id, decode(self._box.take(id, "said", kept)))
+        except Exception:  # it is no fact, and may be lost
+            logger.exception("what is said about task %s cannot be passed on", id)
+
+    async def say(self, id: TaskId, said: JSONObject) -> None:
+        words = self._box.put(id, "said", encode(said))
+        if len(words) > _SAID_BYTES:
+            logger.info("what is said about task %s is too large to be passed on: %s bytes", id, len(words))
+            return
+        entry = ("id", id, "said", words)
+        await self._engine.do("XADD", self._prefix + "said", "MAXLEN", "~", _MOST_SAID, "*", *entry)
 
     # --- parts ----------------------------------------------------------------------------------------------------
 

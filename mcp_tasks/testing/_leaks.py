@@ -26,8 +26,8 @@ def check_leaks(*peers: Peer) -> None:
         found += [f"{peer!r}: {connection!r} is open" for connection in peer.connections]
         if peer.tasks.live:
             found.append(f"{peer!r}: {peer.tasks.live} tasks are live")
-        if peer.links:
-            found.append(f"{peer!r}: {len(peer.links)} links to requestors are left")
+        if links := {**peer.links, **peer.awaited}:
+            found.append(f"{peer!r}: {len(links)} links to requestors are left")
         store = peer.tasks.store
         if isinstance(store, MemoryTaskStore):
             found += [f"{peer!r}: task {r.id} has no end of life" for r in store.records() if r.expires_at is None]

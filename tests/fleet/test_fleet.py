@@ -151,7 +151,7 @@ def with_fleet(test: Callable[..., Any]) -> Callable[..., Any]:
 
 def check_leaks_of(fleet: Fleet) -> None:
     for peer in fleet.peers:
-        assert (peer.tasks.live, peer.links, list(peer.connections)) == (0, {}, []), peer
+        assert (peer.tasks.live, peer.links, peer.awaited, list(peer.connections)) == (0, {}, {}, []), peer
         assert (peer.tasks.watched, peer.tasks.others.told, peer.tasks.others._elsewhere) == ({}, {}, {}), peer
 
 
@@ -494,6 +494,157 @@ async def test_a_change_that_was_made_and_built_upon_before_that_is_known(fleet:
         task = await until(remote, id, "completed")
         assert task["result"]["content"][0]["text"] == "for Ada"
     assert paid == 1
+
+
+# --- what is said on the way ------------------------------------------------------------------------------------------
+
+
+def talking(fleet: Fleet, peer: Peer) -> None:
+    @peer.tool(task="required", restartable=True)
+    async def talk(ctx: Context, steps: int) -> str:
+        for step in range(1, steps + 1):
+            await ctx.progress(step, total=3)
+            await ctx.log("debug", f"in detail, {step}")
+            await ctx.log("warning", f"beware, {step}")
+        fleet.log.append((peer.info.name, "said"))
+        await fleet.go.wait()
+        await ctx.log("debug", "at last")
+        await ctx.progress(3, total=3)
+        return "said"
+
+
+async def begin_to_talk(remote: Remote, steps: int = 2) -> str:
+    params = {"name": "talk", "arguments": {"steps": steps}, "task": {}, "_meta": {"progressToken": "far"}}
+    return str((await remote.request("tools/call", params))["task"]["taskId"])
+
+
+async def waits(peer: Peer, id: str, users: int = 1) -> None:
+    """Until requests for the result have looked at the record, and wait for news."""
+    others = peer.tasks.others
+    while (there := others._elsewhere.get(TaskId(id))) is None or there.users < users:
+        await trio.lowlevel.checkpoint()
+    await peer.tasks.get(TaskId(id), Principal(ADA))
+
+
+def heard(remote: Remote) -> list[Any]:
+    """What came of the way, in order: how far it is, words, and statuses."""
+    seen: list[Any] = []
+    for message in remote.received:
+        params = message.get("params", {})
+        match message.get("method"):
+            case "notifications/progress":
+                assert (params["progressToken"], params["total"]) == ("far", 3)
+                seen.append(params["progress"])
+            case "notifications/message":
+                seen.append(params["data"])
+            case "notifications/tasks/status":
+                seen.append(params["status"])
+                continue
+            case _:
+                continue
+        assert "taskId" in params["_meta"]["io.modelcontextprotocol/related-task"]
+    return seen
+
+
+@requirement("T25-099", "T25-108", "T25-159", "T25-160", "T25-161")
+@pytest.mark.parametrize("waits_at", ["one", "two"])
+@with_fleet
+async def test_what_a_worker_says_reaches_whoever_has_the_requestor(fleet: Fleet, waits_at: str) -> None:
+    """Where the task was made, and where the result is waited for; in the level that is wanted there."""
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    talking(fleet, one)
+    talking(fleet, await fleet.join("worker", works=True))
+    async with client(one, OLD) as first, client(two, OLD) as second:
+        await second.request("logging/setLevel", {"level": "debug"})
+        id = await begin_to_talk(first)
+        while not fleet.who("said") or "beware, 2" not in heard(first):
+            await trio.lowlevel.checkpoint()
+        assert heard(first) == [1, "beware, 1", 2, "beware, 2"], "nobody but the one who made it is there"
+        assert heard(second) == []
+        peer, remote = (one, first) if waits_at == "one" else (two, second)
+        waiting = [await remote.ask("tasks/result", {"taskId": id}) for _ in range(2)]
+        await waits(peer, id, 2)
+        fleet.go.set()
+        for one_of_them in waiting:
+            assert (await remote.answer(one_of_them))["content"][0]["text"] == "said"
+        while "completed" not in heard(first):
+            await trio.lowlevel.checkpoint()
+        assert heard(first) == [1, "beware, 1", 2, "beware, 2", 3, "completed"]
+        assert heard(second)[-2:] == (["at last", 3] if waits_at == "two" else [])
+
+
+@requirement("C25-160")
+@with_fleet
+async def test_who_goes_on_for_another_says_only_what_is_further(fleet: Fleet) -> None:
+    fleet.lease_seconds = LEASE
+    front = await fleet.join("front", works=False)
+    talking(fleet, front)
+    talking(fleet, await fleet.join("first", works=True))
+    async with client(front, OLD) as remote:
+        id = await begin_to_talk(remote)
+        while not fleet.who("said"):
+            await trio.lowlevel.checkpoint()
+        fleet.dead.add("first")
+        talking(fleet, await fleet.join("second", works=True))
+        while len(fleet.who("said")) < 2:
+            await trio.lowlevel.checkpoint()
+        fleet.dead.discard("first")
+        waiting = await remote.ask("tasks/result", {"taskId": id})
+        await waits(front, id)
+        fleet.go.set()
+        await remote.answer(waiting)
+        assert [said for said in heard(remote) if isinstance(said, int)] == [1, 2, 3]
+    assert fleet.who("said") == ["first", "second"]
+
+
+@requirement("T25-161")
+@with_fleet
+async def test_whoever_has_seen_that_a_task_is_over_hears_no_more_of_it(fleet: Fleet) -> None:
+    """The news of the end are late, and what was said before them; the record is not."""
+    front = await fleet.join("front", works=False)
+    talking(fleet, front)
+    talking(fleet, await fleet.join("worker", works=True))
+    store = front.tasks.shared
+    assert isinstance(store, ValkeyTaskStore)
+    late, read = trio.Event(), store._news.do
+
+    async def do(*command: Any) -> Any:
+        found = await read(*command)
+        await late.wait()
+        return found
+
+    async with client(front, OLD) as remote:
+        store._news.do = do  # type: ignore[method-assign]
+        fleet.go.set()
+        id = await begin_to_talk(remote)
+        await until(remote, id, "completed")
+        said = heard(remote)
+        assert said[-1] == "completed"
+        late.set()
+        await until(remote, await begin_to_talk(remote, steps=0), "completed")
+        while "completed" not in heard(remote)[len(said) :]:
+            await trio.lowlevel.checkpoint()
+        assert [word for word in heard(remote)[len(said) :] if word in (1, 2)] == []
+
+
+@with_fleet
+async def test_what_cannot_be_said_holds_up_nobody_for_long(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = 0
+
+    async def say(*_: Any) -> None:
+        nonlocal tried
+        tried += 1
+        raise StoreFailed
+
+    monkeypatch.setattr(ValkeyTaskStore, "say", say)
+    front = await fleet.join("front", works=False)
+    talking(fleet, front)
+    talking(fleet, await fleet.join("worker", works=True))
+    fleet.go.set()
+    async with client(front, OLD) as remote:
+        await until(remote, await begin_to_talk(remote), "completed")
+        assert heard(remote)[-1] == "completed"
+    assert tried == 1
 
 
 # --- who dies ---------------------------------------------------------------------------------------------------------

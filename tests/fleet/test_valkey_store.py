@@ -74,7 +74,7 @@ async def test_news_of_all_changes_reach_all(redis: Redis, fresh_prefix: Callabl
     async with open_valkey(redis.url, prefix=prefix) as one, open_valkey(redis.url, prefix=prefix) as other:
         send, receive = trio.open_memory_channel[Any](100)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(other.follow, send.send_nowait)
+            nursery.start_soon(other.follow, send.send_nowait, lambda *said: send.send_nowait(said))
             assert await receive.receive() is None, "whoever begins has missed what was before"
             await one.create(record("a"))
             assert await one.replace(returned(record("a"), {}))
@@ -82,6 +82,34 @@ async def test_news_of_all_changes_reach_all(redis: Redis, fresh_prefix: Callabl
             await one.remove(TaskId("a"))
             assert await receive.receive() == ("a", -1, True, False)
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("key", [None, b"k" * 32])
+async def test_what_is_said_reaches_all(
+    redis: Redis, fresh_prefix: Callable[[], str], key: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before later changes; but not what is too large, and what cannot be read is said in the log."""
+    prefix = fresh_prefix()
+    async with (
+        open_valkey(redis.url, prefix=prefix, key=key) as one,
+        open_valkey(redis.url, prefix=prefix, key=key) as other,
+        open_engine(redis.url) as engine,
+    ):
+        send, receive = trio.open_memory_channel[Any](100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.follow, send.send_nowait, lambda *said: send.send_nowait(said))
+            assert await receive.receive() is None
+            await one.create(record("a"))
+            await one.say(TaskId("a"), {"word": "x" * 65_536})
+            await engine.do("XADD", f"{{{prefix}}}:said", "*", "id", "a", "said", "{")
+            await one.say(TaskId("a"), {"word": "secret"})
+            assert await one.replace(returned(record("a"), {}))
+            assert await receive.receive() == ("a", {"word": "secret"})
+            assert await receive.receive() == ("a", 1, True, False)
+            nursery.cancel_scope.cancel()
+        kept = await engine.do("XRANGE", f"{{{prefix}}}:said", "-", "+")
+        assert (b"secret" in str(kept).encode()) is (key is None)
+    assert "cannot be passed on" in caplog.text
 
 
 async def test_nothing_stays_of_work_that_was_taken(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
@@ -159,7 +187,7 @@ async def test_a_server_that_is_away_is_said_and_comes_back(
         await store.create(record("a"))
         news: list[Any] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.follow, news.append)
+            nursery.start_soon(store.follow, news.append, lambda *said: None)
             while not news:
                 await trio.lowlevel.checkpoint()
             redis.kill()
