@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -221,31 +221,44 @@ class Others:
             except Exception:
                 logger.exception("task %s could not be left; it is taken over when its lease is over", record.id)
 
-    async def rescue(self, revive: Revive, home: Workers, *, works: bool) -> None:
+    async def rescue(self, revive: Revive, home: Workers, *, at_once: int) -> None:
         """Look after tasks whose process has gone: begin them again here, or settle them; runs until it is cancelled.
 
-        Without `works`, what is to be begun again is left to those who do.
+        Where `at_once` tasks are under way, what is to be begun again is left to others.
         """
         registry, lease = self._registry, self._store.lease_seconds
         well_since = -math.inf
         while True:
             await trio.sleep(lease / _BEATS)
-            asked = trio.current_time()
+            left, seen = 0, _AT_ONCE
             try:
-                abandoned = await self._store.abandoned(_AT_ONCE)
-                if trio.current_time() > asked + lease / _PROMPT:
-                    raise StoreFailed
-                if asked < well_since + lease:
-                    continue
-                for id in abandoned:
-                    record = await registry.store.get(id)
-                    takes = works and not registry.draining
-                    if record is not None and id not in registry.lives and (takes or not record.restartable):
-                        await take_up(registry, record, revive, home)
+                while seen == _AT_ONCE:
+                    asked = trio.current_time()
+                    abandoned = await self._store.abandoned(left, _AT_ONCE)
+                    if trio.current_time() > asked + lease / _PROMPT:
+                        raise StoreFailed
+                    if asked < well_since + lease:
+                        break
+                    room = 0 if registry.draining else at_once - len(registry.lives)
+                    ours = self._saved_here(abandoned.values(), room)
+                    for failure in (await take_up(registry, ours, revive, home)).values():
+                        raise failure
+                    seen = len(abandoned)
+                    left += seen - len(ours)
             except Exception:
                 logger.exception("tasks that were abandoned could not be looked after")
                 # Nobody could say that work goes on: whoever lives is first to have time to say so again.
                 well_since = trio.current_time()
+
+    def _saved_here(self, abandoned: Iterable[TaskRecord | None], room: int) -> list[TaskRecord]:
+        # Whatever has failed with its process; of what is to be begun again, as much as there is room for.
+        here = self._registry.lives.keys() | self._registry.unwinding
+        saved = []
+        for record in abandoned:
+            if record is not None and record.id not in here and (room > 0 or not record.restartable):
+                saved.append(record)
+                room -= record.restartable
+        return saved
 
     async def work(self, worker: str, revive: Revive, home: Workers, *, at_once: int) -> None:
         """Begin the tasks that wait, `at_once` of them at most being under way here; until drained, or cancelled."""
@@ -259,12 +272,11 @@ class Others:
                     given = await self._store.wait_for_work(worker, at_once - len(registry.lives))
                     if registry.draining:
                         return
-                    begun = set(given)
-                    async with trio.open_nursery() as nursery:  # together, so that none waits for another's commit
-                        for record in given.values():
-                            if record is not None and record.id not in registry.lives:
-                                nursery.start_soon(self._begin, record, revive, home, begun.discard)
-                    await self._store.took(worker, begun)
+                    waiting = [record for record in given.values() if record is not None]
+                    failures = await take_up(registry, waiting, revive, home)
+                    for id, failure in failures.items():
+                        logger.error("task %s is begun when its lease is over, not now", id, exc_info=failure)
+                    await self._store.took(worker, given.keys() - failures.keys())
                 except Exception:
                     logger.exception("no work can be had now; trying again in a moment")
                     await trio.sleep(_RETRY_SECONDS)
@@ -274,15 +286,6 @@ class Others:
                     await self._store.give_back(worker)
                 except Exception:
                     logger.info("what was not begun is taken over when its lease is over", exc_info=True)
-
-    async def _begin(
-        self, record: TaskRecord, revive: Revive, home: Workers, failed: Callable[[TaskId], object]
-    ) -> None:
-        try:
-            await take_up(self._registry, record, revive, home)
-        except Exception:
-            logger.exception("task %s cannot be begun now; it is begun when its lease is over", record.id)
-            failed(record.id)
 
     # --- news -----------------------------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from .._unset import TaskId
 from .._workers import Workers
 from ..errors import InternalError, TaskAlreadySettled
 from .live import Live, Revived, nobody
@@ -43,33 +43,37 @@ async def recover(registry: TaskRegistry, revive: Revive, home: Workers) -> None
     await registry.lifetimes.look_ahead()
     await registry.lifetimes.expire()
     after = 0
-    failed: Callable[[Exception], None] = (failures := deque[Exception]()).append
     while found := await registry.store.unfinished(after, _TAKEN_UP_AT_ONCE):
-        async with trio.open_nursery() as nursery:  # together, so that they share commits
-            for _, record in found:
-                if record.id not in registry.lives:
-                    nursery.start_soon(_take_up, registry, record, revive, home, failed)
-        if failures:
-            raise failures[0]
+        for failure in (await take_up(registry, [record for _, record in found], revive, home)).values():
+            raise failure
         after = found[-1][0]
 
 
-async def _take_up(
-    registry: TaskRegistry, record: TaskRecord, revive: Revive, home: Workers, failed: Callable[[Exception], None]
-) -> None:
-    try:
-        await take_up(registry, record, revive, home)
-    except Exception as failure:
-        failed(failure)
+async def take_up(
+    registry: TaskRegistry, records: Iterable[TaskRecord], revive: Revive, home: Workers
+) -> Mapping[TaskId, Exception]:
+    """Begin the work of unfinished tasks here, as their next run, or settle them as failed; pass over what is here.
 
-
-async def take_up(registry: TaskRegistry, record: TaskRecord, revive: Revive, home: Workers) -> None:
-    """Begin the work of an unfinished task here, as its next run, or settle it as failed.
-
-    Of several processes that try, one does it; to the others nothing happens. Raises whatever the store raises.
+    Of several processes that try, one does it; to the others nothing happens. Returns what the store has raised, by
+    task.
     """
-    if record.id in registry.unwinding:
-        return  # a handler that was here before is not to act for the one that would be begun now
+    failures: dict[TaskId, Exception] = {}
+
+    async def tried(record: TaskRecord) -> None:
+        try:
+            await _take_up(registry, record, revive, home)
+        except Exception as failure:
+            failures[record.id] = failure
+
+    async with trio.open_nursery() as nursery:  # together, so that they share commits
+        for record in records:
+            # A handler that was here before is not to act for the one that would be begun now.
+            if record.id not in registry.lives and record.id not in registry.unwinding:
+                nursery.start_soon(tried, record)
+    return failures
+
+
+async def _take_up(registry: TaskRegistry, record: TaskRecord, revive: Revive, home: Workers) -> None:
     revived, why = None, _NOT_AGAIN if record.runs else _NOT_HERE
     if (crashes := record.runs - record.forgiven) >= registry.limits.task_runs:
         why = f"The task was interrupted {crashes} times, which is too often to run it once more"

@@ -217,11 +217,11 @@ return lost
 """
 )
 
-# KEYS: leases. ARGV: how many
+# KEYS: leases. ARGV: after how many, how many
 ABANDONED: Final = (
     _LEASES
     + """
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', clock(), 'LIMIT', 0, ARGV[1])
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', clock(), 'LIMIT', ARGV[1], ARGV[2])
 """
 )
 

@@ -166,8 +166,12 @@ class SharedTaskStore(TaskStore):
         """How all are doing, at one moment."""
 
     @abstractmethod
-    async def abandoned(self, limit: int) -> Sequence[TaskId]:
-        """Up to `limit` unfinished tasks whose work was begun, and of which nothing was heard for `lease_seconds`."""
+    async def abandoned(self, skipped: int, limit: int) -> Mapping[TaskId, TaskRecord | None]:
+        """Unfinished tasks whose work was begun, and of which nothing was heard for `lease_seconds`.
+
+        Up to `limit` after those that were `skipped`, the longest unheard of first. As they are now; None for what is
+        gone, or cannot be read.
+        """
 
     @abstractmethod
     async def wait_for_work(self, worker: str, most: int) -> Mapping[TaskId, TaskRecord | None]:

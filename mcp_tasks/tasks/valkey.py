@@ -128,9 +128,10 @@ class ValkeyTaskStore(SharedTaskStore):
         )
         return [TaskId(id.decode()) for id in lost]
 
-    async def abandoned(self, limit: int) -> Sequence[TaskId]:
-        found = await self._engine.run(self._abandoned, self._of_all("leases"), [str(limit)])
-        return [TaskId(id.decode()) for id in found]
+    async def abandoned(self, skipped: int, limit: int) -> Mapping[TaskId, TaskRecord | None]:
+        found = await self._engine.run(self._abandoned, self._of_all("leases"), [str(skipped), str(limit)])
+        ids = [TaskId(id.decode()) for id in found]
+        return dict(zip(ids, await self._records(ids), strict=True)) if ids else {}
 
     async def wait_for_work(self, worker: str, most: int) -> Mapping[TaskId, TaskRecord | None]:
         self._workers.add(worker)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from mcp_tasks import (
     Context,
@@ -679,6 +679,43 @@ async def test_what_a_dead_worker_had_in_hand_is_taken_over(fleet: Fleet) -> Non
         assert task["result"]["content"][0]["text"] == "a lamp for Ada, receipt"
     assert fleet.who("paid") == ["first", "first"], "once for each task"
     assert fleet.who("begun") == ["first", "first", "second"]
+
+
+@with_fleet
+async def test_many_are_looked_after_at_once(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that have failed, and of what is begun again as much as there is room for; the rest as there is more."""
+    monkeypatch.setattr("mcp_tasks.tasks.others._AT_ONCE", 10)
+    fleet.lease_seconds = LEASE
+    front = await fleet.join("front", works=False)
+    first = await fleet.join("first", works=True)
+    async with client(front) as remote:
+        orders = [await begin(remote) for _ in range(22)]
+        fragile = [await begin(remote, "fragile") for _ in range(13)]
+        for id in (*orders, *fragile):
+            await until(remote, id, "input_required")
+        fleet.limits = evolve(fleet.limits, tasks_at_once=5)
+        second = await fleet.join("second", works=True)
+        store, looks = second.tasks.shared, list[int]()
+        assert isinstance(store, ValkeyTaskStore)
+        abandoned = store.abandoned
+
+        async def looked(skipped: int, limit: int) -> Mapping[TaskId, TaskRecord | None]:
+            looks.append(skipped)
+            return await abandoned(skipped, limit)
+
+        monkeypatch.setattr(store, "abandoned", looked)
+        fleet.dead.add("first")
+        for id in fragile:
+            await until(remote, id, "failed")
+        while 10 not in looks:  # those that are left are behind nobody's back
+            await trio.lowlevel.checkpoint()
+        assert second.tasks.live == 5
+        fleet.dead.discard("first")
+        fleet.go.set()
+        for id in orders:
+            await answer(remote, id)
+            await until(remote, id, "completed")
+    assert first.tasks.live == 0
 
 
 @with_fleet

@@ -462,7 +462,7 @@ async def test_what_comes_late_from_whoever_has_lost_changes_nothing(
             way.heal()
             assert await first.get(mine.id) == theirs, "what is said later comes later"
             assert await engine.do(*lease) == until_then
-            assert await first.abandoned(9) == []
+            assert await first.abandoned(0, 9) == {}
 
 
 async def fails(do: Callable[[], Awaitable[object]]) -> None:
