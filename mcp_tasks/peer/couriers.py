@@ -21,22 +21,46 @@ from ..errors import MCPError, RequestFailed, StoreFailed, TaskAlreadySettled
 from ..tasks.model import Question, TaskRecord
 from ..wire.jsonrpc import Notification
 from ..wire.utilities import LEVELS
-from ._wait import Bell
+from ._wait import Bell, servants
+from .links import Link
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .peer import Peer
 
-__all__ = ["carry_questions", "pass_on"]
+__all__ = ["pass_on", "settled_elsewhere"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
 _AGAIN_SECONDS = 0.5
 
 
-async def carry_questions(connection: Connection, id: TaskId, request_id: RequestId) -> None:
-    """Carry the questions of a task, and withdraw those that are not asked any more; runs until it is cancelled."""
-    await _Courier(connection, id, request_id).run()
+async def settled_elsewhere(connection: Connection, id: TaskId, request_id: RequestId) -> TaskRecord:
+    """Wait, for a request of its requestor, until a task is over whose work is in another process.
+
+    Meanwhile its questions are carried to there, and what its work says. Raises `TaskNotFound`, `TaskExpired`.
+    """
+    peer = connection.peer
+    courier = _Courier(connection, id, request_id)
+    link: Link | None = None
+
+    def looked(record: TaskRecord) -> None:
+        nonlocal link  # only its owner may have its questions
+        link = peer.links.get(id) or peer.awaited.setdefault(id, Link(None))
+        link.attach(connection, request_id)
+        courier.tell(record)
+        nursery.start_soon(courier.run)
+
+    async with servants() as nursery:
+        try:
+            with peer.tasks.watching([id], courier.look) as courier.tell:
+                record = await peer.tasks.settled(id, connection.principal, looked)
+        finally:
+            if link is not None:
+                link.detach(connection, request_id)
+                if not link.used and peer.awaited.get(id) is link:
+                    del peer.awaited[id]
+        return record
 
 
 class _Courier:
@@ -48,26 +72,27 @@ class _Courier:
         self._bell = Bell()
         self._asked: Mapping[str, Question] = {}
         self._under_way: dict[str, trio.CancelScope] = {}
-        self._tell: Callable[[TaskRecord], None] = self._look
+        self.tell: Callable[[TaskRecord], None] = self.look
+        """To be told what was read; it may be older than what it has been told."""
 
     async def run(self) -> None:
+        """Carry its questions, and withdraw those that are not asked any more; until it is cancelled."""
         async with trio.open_nursery() as nursery:
-            with self._registry.watching([self._id], self._look) as self._tell:
-                await self._look_again()
-                while True:
-                    for key in self._under_way.keys() - self._asked.keys():
-                        self._under_way.pop(key).cancel()
-                    for key in self._asked.keys() - self._under_way.keys():
-                        scope = self._under_way[key] = trio.CancelScope()
-                        nursery.start_soon(self._carry, key, self._asked[key], scope)
-                    await self._bell.wait()
+            while True:
+                for key in self._under_way.keys() - self._asked.keys():
+                    self._under_way.pop(key).cancel()
+                for key in self._asked.keys() - self._under_way.keys():
+                    scope = self._under_way[key] = trio.CancelScope()
+                    nursery.start_soon(self._carry, key, self._asked[key], scope)
+                await self._bell.wait()
 
-    def _look(self, record: TaskRecord) -> None:
+    def look(self, record: TaskRecord) -> None:
+        """It is this by now."""
         self._asked = record.questions
         self._bell.ring()
 
     async def _look_again(self) -> None:
-        self._tell(await self._registry.get(self._id, self._connection.principal))
+        self.tell(await self._registry.get(self._id, self._connection.principal))
 
     async def _carry(self, key: str, question: Question, scope: trio.CancelScope) -> None:
         connection, registry, id = self._connection, self._registry, self._id

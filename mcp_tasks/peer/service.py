@@ -35,9 +35,8 @@ from ..seal import OpenedState
 from ..tasks.model import EMPTY, Answer, Await, Call, Cancel, Get, List, Question, TaskRecord, TaskVerb
 from ..tasks.registry import Work
 from ..wire.jsonrpc import ErrorResponse, Request, Response
-from ._wait import servants
 from .contexts import Context
-from .couriers import carry_questions
+from .couriers import settled_elsewhere
 from .deliveries import LiveDelivery, TaskDelivery, WrongAnswer
 from .handlers import Handler
 from .links import Link
@@ -335,29 +334,19 @@ class Service:
 
     async def _await(self, id: TaskId, request_id: RequestId, dialect: Dialect) -> JSONObject:
         connection, registry = self._connection, self._registry
+        if registry.shared is not None and not registry.is_live(id):
+            return dialect.lower_outcome(await settled_elsewhere(connection, id, request_id))
         record = await registry.get(id, self._principal)  # only its owner may have its questions
         if record.settled:
             return dialect.lower_outcome(record)
-        elsewhere = registry.shared is not None and not registry.is_live(id)
-        link, awaited = connection.peer.links.get(id), connection.peer.awaited
-        if link is None and elsewhere:
-            link = awaited.setdefault(id, Link(None))
+        link = connection.peer.links.get(id)
         if link is not None:
             link.attach(connection, request_id)
         try:
-            if elsewhere:
-                async with servants() as nursery:
-                    nursery.start_soon(carry_questions, connection, id, request_id)
-                    record = await registry.settled(id, self._principal)
-                    nursery.cancel_scope.cancel()
-            else:
-                record = await registry.settled(id, self._principal)
+            return dialect.lower_outcome(await registry.settled(id, self._principal))
         finally:
             if link is not None:
                 link.detach(connection, request_id)
-                if not link.used and awaited.get(id) is link:
-                    del awaited[id]
-        return dialect.lower_outcome(record)
 
     async def _cancel(self, id: TaskId, *, quietly: bool) -> TaskRecord:
         try:

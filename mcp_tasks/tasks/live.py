@@ -14,7 +14,7 @@ from attrs import frozen
 from .._shape import Shape
 from .._unset import JSON, JSONObject, TaskId
 from .._workers import Job, Workers
-from ..errors import LocalProtocolError
+from ..errors import LocalProtocolError, MCPError
 from .model import Raised, Returned, Stopped, TaskRecord
 from .state import TaskInput
 
@@ -41,22 +41,31 @@ Work: TypeAlias = Callable[[], Awaitable[JSONObject]]
 class Elsewhere:
     """A task that somebody here waits for and whose work is in another process."""
 
-    __slots__ = ("_waiting", "changes", "users")
+    __slots__ = ("_failure", "_latest", "_waiting", "users")
 
     def __init__(self) -> None:
-        self.changes = 0
-        """Grows with each change that is heard of; look at it before you look at the record."""
         self.users = 0
+        self._latest: TaskRecord | None = None
+        self._failure: MCPError | None = None
         self._waiting = trio.lowlevel.ParkingLot()
 
-    async def change(self, seen: int) -> None:
-        """Wait for a change after those that were `seen`."""
-        while self.changes == seen:
+    async def after(self, record: TaskRecord) -> TaskRecord:
+        """Wait until it is further than this. Raises what it has `failed` with."""
+        while self._failure is None:
+            if self._latest is not None and self._latest.version > record.version:
+                return self._latest
             await self._waiting.park()
+        raise self._failure.with_traceback(None)
 
-    def changed(self) -> None:
-        """Wake all who wait."""
-        self.changes += 1
+    def seen(self, record: TaskRecord) -> None:
+        """This is what it was a moment ago: whoever waits for that is woken."""
+        if self._latest is None or record.version > self._latest.version:
+            self._latest = record
+            self._waiting.unpark_all()
+
+    def failed(self, failure: MCPError) -> None:
+        """There is nothing to wait for any more."""
+        self._failure = failure
         self._waiting.unpark_all()
 
 

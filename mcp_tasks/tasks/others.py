@@ -1,7 +1,8 @@
 """Other processes that share the store: hearing of what they do, and waiting for what they have in hand.
 
-News only say which task has changed; what it has changed to is read. Whoever waits counts the news before it reads, so
-that none is lost in between. A task whose work is here and that another process has begun again is theirs from then on.
+News only say which task has changed; what it has changed to is read, for many at once. Whoever waits lets that be
+known before it reads, so that no news are lost in between. A task whose work is here and that another process has begun
+again is theirs from then on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import trio
@@ -32,6 +34,7 @@ _RETRY_SECONDS = 1.0
 _BEATS = 3  # in the time of a lease
 _PROMPT = 6  # in that time, an engine that is well could answer
 _AT_ONCE = 100
+_LOOKED_AT_ONCE = 50
 _LAST_SECONDS = 1.0
 _AFTER_SECONDS = 0.01  # the end of a lifetime, so that it is over by any reckoning
 
@@ -60,23 +63,25 @@ class Others:
         assert store is not None, "there are no others"
         return store
 
-    async def settled(self, id: TaskId, principal: Principal) -> TaskRecord:
-        """Wait until a task is over whose work is in another process. Raises `TaskNotFound`, `TaskExpired`."""
+    async def settled(self, id: TaskId, principal: Principal, looked: Callable[[TaskRecord], object]) -> TaskRecord:
+        """Wait until a task is over whose work is in another process; `looked` is told what it is if it is not.
+
+        Raises `TaskNotFound`, `TaskExpired`.
+        """
         there = self._elsewhere.setdefault(id, Elsewhere())
         there.users += 1
-        record: TaskRecord | None = None
         try:
-            while True:
-                seen = there.changes
-                if record is None:
-                    record = await self._registry.get(id, principal)
-                else:
-                    record = await self._still(id, principal)
-                if record.settled:
-                    return record
+            record = await self._registry.get(id, principal)
+            if not record.settled:
+                looked(record)
+            while not record.settled:
                 end = record.expires_at
-                with trio.move_on_at(math.inf if end is None else self._registry.clock.deadline(end) + _AFTER_SECONDS):
-                    await there.change(seen)
+                over = math.inf if end is None else self._registry.clock.deadline(end) + _AFTER_SECONDS
+                with trio.move_on_at(over) as waiting:
+                    record = await there.after(record)
+                if waiting.cancelled_caught:
+                    record = await self._still(id, principal)
+            return record
         finally:
             there.users -= 1
             if not there.users:
@@ -104,28 +109,13 @@ class Others:
         due: dict[TaskId, None] = {}
         bell = trio.Event()
 
-        def look_at(id: TaskId) -> None:
-            if id in registry.lives or id in registry.watched:
-                due[id] = None
-                bell.set()
-
         def changed(news: News | None) -> None:
             if news is None:
-                for there in self._elsewhere.values():
-                    there.changed()
-                for id in {*registry.lives, *registry.watched}:
-                    look_at(id)
-                return
-            if news.over and (waited_for := self._elsewhere.get(news.id)) is not None:
-                waited_for.changed()
-            live = registry.lives.get(news.id)
-            if live is not None:
-                known = live.record.version
-            else:
-                # Whoever watches sees nothing of whose work it is.
-                known = news.version if news.begun else self.told.get(news.id, -1)
-            if news.version > known or news.version < 0:
-                look_at(news.id)
+                due.update(dict.fromkeys([*registry.lives, *registry.watched, *self._elsewhere]))
+            elif self._is_news(news):
+                due[news.id] = None
+            if due:
+                bell.set()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._store.follow, changed, heard)
@@ -133,14 +123,26 @@ class Others:
                 await bell.wait()
                 bell = trio.Event()
                 while due:
-                    id = next(iter(due))
-                    del due[id]
+                    ids = list(islice(due, _LOOKED_AT_ONCE))
+                    for id in ids:
+                        del due[id]
                     try:
-                        await self._look_again(id)
+                        await self._look_again(*ids)
                     except Exception:
-                        logger.exception("task %s cannot be looked at; trying again in a moment", id)
-                        due[id] = None
+                        logger.exception("%d tasks cannot be looked at; trying again in a moment", len(ids))
+                        due.update(dict.fromkeys(ids))
                         await trio.sleep(_RETRY_SECONDS)
+
+    def _is_news(self, news: News) -> bool:
+        # Whether anybody here has yet to hear of it.
+        if news.over and news.id in self._elsewhere:
+            return True
+        live = self._registry.lives.get(news.id)
+        if live is not None:
+            return news.version > live.record.version or news.version < 0
+        # Whoever watches sees nothing of whose work it is.
+        known = news.version if news.begun else self.told.get(news.id, -1)
+        return news.id in self._registry.watched and (news.version > known or news.version < 0)
 
     async def say(self, id: TaskId, said: JSONObject) -> None:
         """Let those hear who follow. It is lost while the store is away, which holds up nobody twice."""
@@ -196,8 +198,8 @@ class Others:
         for live in lives:
             if live.record.id not in lost:
                 live.leased_at = begun
-        for id in lost:
-            await self._look_again(id)
+        if lost:
+            await self._look_again(*lost)
 
     async def confirm(self, live: Live) -> None:
         """Make sure that work is still ours to do, having looked at the clock. A checkpoint only if that is in doubt.
@@ -289,19 +291,34 @@ class Others:
 
     # --- news -----------------------------------------------------------------------------------------------------
 
-    async def _look_again(self, id: TaskId) -> None:
-        record = await self._registry.store.get(id)
+    async def _look_again(self, *ids: TaskId) -> None:
+        found = await self._store.records(ids)
+        for id in ids:
+            there = self._elsewhere.get(id) or Elsewhere()
+            if id not in found:
+                there.failed(StoreFailed(f"Task {id} cannot be read"))
+            elif (record := found[id]) is None:
+                there.failed(TaskExpired(id))
+                self._gone(id)
+            else:
+                there.seen(record)
+                self._see(record)
+
+    def _gone(self, id: TaskId) -> None:
         live = self._registry.lives.get(id)
         if live is None:
-            if record is None:
-                self._given.pop(id, _nothing)()
-            elif record.version > self.told.get(id, -1):
-                self._registry.tell(record)
-        elif record is None:
+            self._given.pop(id, _nothing)()
+        else:
             live.expired = True
             self._registry.drop(live)
             live.changed()
             live.cancel()
+
+    def _see(self, record: TaskRecord) -> None:
+        live = self._registry.lives.get(record.id)
+        if live is None:
+            if record.version > self.told.get(record.id, -1):
+                self._registry.tell(record)
         elif record.version < live.record.version:
             pass  # read before our last change, and looked at after it
         elif live.lost(record):

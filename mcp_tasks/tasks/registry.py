@@ -263,17 +263,24 @@ class TaskRegistry(Questions):
             self.watched.pop(id, None)
             self.others.told.pop(id, None)
 
-    async def settled(self, id: TaskId, principal: Principal) -> TaskRecord:
+    async def settled(
+        self, id: TaskId, principal: Principal, looked: Callable[[TaskRecord], object] = nobody
+    ) -> TaskRecord:
         """Wait until a task is over, and return its record. Any number may wait, and may give up waiting.
 
-        Raises `TaskNotFound`, or `TaskExpired` if its lifetime ends first.
+        `looked` is told what it is now, if it is not over. Raises `TaskNotFound`, or `TaskExpired` if its lifetime
+        ends first.
         """
+        if self.shared and id not in self.lives:
+            return await self.others.settled(id, principal, looked)
         record = await self.get(id, principal)
+        if not record.settled:
+            looked(record)
         while not record.settled:
             live = self.lives.get(id)
             if live is None:
                 if self.shared:
-                    return await self.others.settled(id, principal)
+                    return await self.others.settled(id, principal, nobody)
                 record = await self.get(id, principal)  # settled between the look and now
                 if record.settled:
                     return record

@@ -66,7 +66,7 @@ local function member(id, principal)
   return string.len(id) .. ':' .. id .. principal
 end
 local function changed(id, version, what)
-  redis.call('XADD', KEYS[8], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', version, 'what', what)
+  redis.call('XADD', KEYS[8], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'news', version .. ' ' .. what .. ' ' .. id)
 end
 """
 
@@ -156,7 +156,7 @@ for i = 2, #ARGV, 2 do
     redis.call('ZREM', KEYS[1], id)
     redis.call('ZREM', KEYS[4], id)
     redis.call('ZREM', KEYS[2], string.len(id) .. ':' .. id .. principal)
-    redis.call('XADD', KEYS[3], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'id', id, 'version', '-1', 'what', 'over')
+    redis.call('XADD', KEYS[3], 'MAXLEN', '~', {_MOST_CHANGES}, '*', 'news', '-1 over ' .. id)
   end
 end
 """

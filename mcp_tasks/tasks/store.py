@@ -139,6 +139,10 @@ class SharedTaskStore(TaskStore):
     """For how long a task's work counts as going on without a word from whoever does it."""
 
     @abstractmethod
+    async def records(self, ids: Collection[TaskId]) -> Mapping[TaskId, TaskRecord | None]:
+        """Several records, as they were last committed; None for what is gone. What cannot be read is not in it."""
+
+    @abstractmethod
     async def follow(self, changed: Callable[[News | None], None], heard: Callable[[TaskId, JSONObject], None]) -> None:
         """Call `changed` with each change that anybody makes, ourselves included, until cancelled.
 

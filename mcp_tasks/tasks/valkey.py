@@ -131,7 +131,7 @@ class ValkeyTaskStore(SharedTaskStore):
     async def abandoned(self, skipped: int, limit: int) -> Mapping[TaskId, TaskRecord | None]:
         found = await self._engine.run(self._abandoned, self._of_all("leases"), [str(skipped), str(limit)])
         ids = [TaskId(id.decode()) for id in found]
-        return dict(zip(ids, await self._records(ids), strict=True)) if ids else {}
+        return {**dict.fromkeys(ids), **await self.records(ids)}
 
     async def wait_for_work(self, worker: str, most: int) -> Mapping[TaskId, TaskRecord | None]:
         self._workers.add(worker)
@@ -147,11 +147,12 @@ class ValkeyTaskStore(SharedTaskStore):
                 id = TaskId(fields[b"id"].decode())
                 waiting[id] = max(waiting.get(id, 0), int(fields[b"runs"]))
                 self._entries.setdefault(id, []).append(at)
-        found = dict(zip(waiting, await self._records(list(waiting)), strict=True)) if waiting else {}
-        return {
-            id: record if record is not None and record.runs == runs and not record.settled else None
-            for (id, runs), record in zip(waiting.items(), found.values(), strict=True)
-        }
+        found = await self.records(waiting)
+        begun: dict[TaskId, TaskRecord | None] = dict.fromkeys(waiting)
+        for id, record in found.items():
+            if record is not None and record.runs == waiting[id] and not record.settled:
+                begun[id] = record
+        return begun
 
     async def _given(self, worker: str, most: str) -> Mapping[bytes, Any]:
         stream = self._prefix + "work"
@@ -290,14 +291,16 @@ class ValkeyTaskStore(SharedTaskStore):
             return record
         raise StoreFailed(f"Task {id} cannot be read")
 
-    async def _records(self, ids: Sequence[TaskId]) -> Sequence[TaskRecord | None]:
-        # What cannot be read is said in the log, and is as if it were not there.
-        rows = zip(ids, await self._rows(ids), strict=True)
-        return [
-            None if row is None else next(iter(readable(id, partial(self._whole, id, *row))), None) for id, row in rows
-        ]
+    async def records(self, ids: Collection[TaskId]) -> Mapping[TaskId, TaskRecord | None]:
+        found: dict[TaskId, TaskRecord | None] = {}
+        for id, row in zip(ids, await self._rows(ids) if ids else (), strict=True):
+            if row is None:
+                found[id] = None
+            else:
+                found.update((id, record) for record in readable(id, partial(self._whole, id, *row)))
+        return found
 
-    async def _rows(self, ids: Sequence[TaskId]) -> Any:
+    async def _rows(self, ids: Collection[TaskId]) -> Any:
         return await self._engine.run(self._get, [self._prefix + kind + id for id in ids for kind in _OF_A_TASK], [])
 
     async def page(self, principal: Principal, after: int, limit: int) -> Sequence[tuple[int, TaskRecord]]:
@@ -322,8 +325,9 @@ class ValkeyTaskStore(SharedTaskStore):
             if not found:
                 break
             after = int(found[-1][1])
-            whole = await self._records([TaskId(name.decode()) for name, _ in found])
-            records += ((int(at), record) for (_, at), record in zip(found, whole, strict=True) if record is not None)
+            places = {TaskId(name.decode()): int(at) for name, at in found}
+            whole = await self.records(places)
+            records += ((places[id], record) for id, record in whole.items() if record is not None)
         return records
 
     async def due(self, now: float, limit: int) -> Sequence[TaskId]:
@@ -360,8 +364,7 @@ class ValkeyTaskStore(SharedTaskStore):
                 self._hear(TaskId(fields[b"id"].decode()), fields[b"said"], heard)
             for at, entry in found.get(changes.encode(), {}).items():
                 last[changes] = at
-                fields = dict(entry)
-                id, version, what = (fields[name].decode() for name in (b"id", b"version", b"what"))
+                version, what, id = entry[0][1].decode().split(" ", 2)
                 changed(News(TaskId(id), int(version), over=what == "over", begun=what == "begun"))
             if found:
                 await trio.sleep(_NEWS_PAUSE_SECONDS)

@@ -35,6 +35,7 @@ from mcp_tasks.testing import Remote, scripted
 
 pytest.importorskip("glide", reason="the extra valkey is not installed")
 
+from mcp_tasks.tasks.engine import open_engine
 from mcp_tasks.tasks.valkey import ValkeyTaskStore, open_valkey
 
 from .conftest import Redis
@@ -122,7 +123,8 @@ class Fleet:
 
             return called
 
-        for method in ("create", "replace", "remove", "get", "beat", "release", "abandoned", "wait_for_work", "took"):
+        reading, writing = ("get", "records", "abandoned", "wait_for_work"), ("create", "replace", "remove")
+        for method in (*reading, *writing, "beat", "release", "took"):
             setattr(store, method, mortal(getattr(store, method)))
 
     def who(self, what: str) -> list[str]:
@@ -354,6 +356,28 @@ async def test_nothing_stays_of_what_ends_unbegun(fleet: Fleet) -> None:
             await trio.lowlevel.checkpoint()
         with pytest.raises(RequestFailed, match="not found"):
             await remote.request("tasks/get", {"taskId": id})
+
+
+@with_fleet
+async def test_whoever_waits_for_what_is_broken_is_told_so(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    front = await fleet.join("front", works=False)
+    await fleet.join("worker", works=True)
+    async with client(front, OLD) as remote, open_engine(fleet.redis.url) as engine:
+        broken, whole = await begin(remote), await begin(remote)
+        waiting = {id: await remote.ask("tasks/result", {"taskId": id}) for id in (broken, whole)}
+        questions = [await remote.expect("elicitation/create") for _ in waiting]
+        prefix = f"{{{fleet.prefix}}}:"
+        head = await engine.do("HGET", f"{prefix}task:{broken}", "head")
+        await engine.do("HSET", f"{prefix}task:{broken}", "head", "{")
+        await engine.do("XADD", f"{prefix}changes", "*", "news", f"99 over {broken}")
+        assert "cannot be read" in (await remote.response(waiting[broken]))["error"]["message"]
+        await engine.do("HSET", f"{prefix}task:{broken}", "head", head)
+        fleet.go.set()
+        for question in questions:
+            await remote.reply(question, NAMED)
+        assert (await remote.answer(waiting[whole]))["content"][0]["text"] == "a lamp for Ada, receipt"
+        await remote.request("tasks/cancel", {"taskId": broken})
+    assert "cannot be read" in caplog.text
 
 
 @with_fleet

@@ -12,7 +12,7 @@ import inspect
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -407,7 +407,7 @@ async def test_a_worker_does_not_take_what_it_has_read_late_for_a_loss(fleet: To
     worker = await fleet.join("worker", works=True)
     store, lives = worker.tasks.shared, worker.tasks.lives
     assert store is not None
-    replace, get, read = store.replace, store.get, trio.Event()
+    replace, records, read = store.replace, store.records, trio.Event()
 
     async def begun(new: TaskRecord) -> bool:
         store.replace = replace  # type: ignore[method-assign]
@@ -415,15 +415,16 @@ async def test_a_worker_does_not_take_what_it_has_read_late_for_a_loss(fleet: To
         await read.wait()
         return await replace(new)
 
-    async def late(id: TaskId) -> TaskRecord | None:
-        found = await get(id)
-        if found is not None and not found.runs and id in lives:
-            read.set()
-            while id in lives and not lives[id].record.runs:
-                await trio.lowlevel.checkpoint()
+    async def late(ids: Collection[TaskId]) -> Mapping[TaskId, TaskRecord | None]:
+        found = await records(ids)
+        for id, before in found.items():
+            if before is not None and not before.runs and id in lives:
+                read.set()
+                while id in lives and not lives[id].record.runs:
+                    await trio.lowlevel.checkpoint()
         return found
 
-    store.replace, store.get = begun, late  # type: ignore[method-assign]
+    store.replace, store.records = begun, late  # type: ignore[method-assign]
     async with client(front) as remote:
         id = await begin(remote, "ask", name="fragile")
         await answer(remote, id)
