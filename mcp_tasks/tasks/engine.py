@@ -94,6 +94,13 @@ async def open_engine(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> As
     )
     glide.Logger.set_logger_config(glide.LogLevel.OFF)
     try:
+        # It would try for as long as it may, where nobody listens.
+        with trio.fail_after(_CONNECT_SECONDS):
+            async with await trio.open_tcp_stream(parts.hostname, port):
+                pass
+    except (OSError, trio.TooSlowError) as error:
+        raise StoreUnusable(f"{_shown(url)} is not to be had: {_line(error)}") from None
+    try:
         client = await glide.GlideClient.create(configuration)
     except glide.GlideError as error:
         raise StoreUnusable(f"{_shown(url)} is not to be had: {_line(error)}") from None

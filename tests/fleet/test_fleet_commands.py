@@ -124,7 +124,7 @@ async def ordered(one: str, two: str) -> str:
         (["serve", "shop:peer", "--stdio", "--front"], "--front is for a --store that workers share"),
         (["serve", "shop:peer", "--stdio", "--front", "--store", "tasks.db"], "--front is for a --store"),
         (["serve", "shop:peer", "--stdio", "--store", "http://localhost"], "is no URL of a Valkey or Redis server"),
-        (["worker", "shop:peer", "--store", "redis://127.0.0.1:1"], "redis://127.0.0.1:1 does not answer"),
+        (["worker", "shop:peer", "--store", "redis://127.0.0.1:1"], "redis://127.0.0.1:1 is not to be had: "),
     ],
 )
 def test_wrong_use(shop: Path, arguments: list[str], said: str) -> None:
