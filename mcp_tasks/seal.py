@@ -143,9 +143,9 @@ class StateSeal:
     of another length, and for times and sizes that are not positive.
 
     A state is good for `ttl` seconds. That it is used once only holds within this process, and since its start:
-    processes that share keys share no memory. What must never happen twice needs a safeguard of its own, where it
-    happens. Of states that another process has sealed up to `remembered` are remembered at once. Methods that look at
-    `clock` must be called within a trio run; nothing here checkpoints.
+    processes that share keys share no memory, and have to see to that by what else they share. Of states that another
+    process has sealed up to `remembered` are remembered at once. Methods that look at `clock` must be called within a
+    trio run; nothing here checkpoints.
     """
 
     def __init__(

@@ -101,6 +101,7 @@ class Rounds:
         self._service = service
         self._connection = connection
         self._table = connection.peer.table
+        self._registry = connection.peer.tasks
 
     async def call(self, call: Call, job: Served) -> JSONObject | None:
         """Serve a call; the result is as it leaves, None if it has left already."""
@@ -109,6 +110,8 @@ class Rounds:
         handler = service.handler(method)
         params = dialect.lift_params(method, call.params)
         journal, number = self._brought(call, job)
+        if job.brought is not None and self._registry.shared is not None:
+            await self._claim(job.brought, call, job)
         policy = handler.policy(params) if callable(handler.policy) else handler.policy
         pace = handler.pace(params) if callable(handler.pace) else handler.pace
         can_be_task = method in dialect.augmentable
@@ -204,13 +207,30 @@ class Rounds:
         answers = {key: call.answers[key] for key in asked if key in call.answers}
         return {**opened.payload["journal"], **answers}, opened.payload["round"]
 
-    def done_with(self, opened: OpenedState, *, answered: bool) -> None:
+    async def _claim(self, opened: OpenedState, call: Call, job: Served) -> None:
+        # In this process it is ours already.
+        taken = False
+        try:
+            taken = await self._registry.others.claim(_claimed_as(opened))
+        finally:
+            if not taken:
+                job.brought = None
+                self._connection.peer.seal.release(opened)
+        if not taken:
+            wrong = InvalidState("was used in another process, or is")
+            logger.info("%r: the state of a %s %s", self._connection, call.method, wrong.reason)
+            raise wrong
+
+    async def done_with(self, opened: OpenedState, *, answered: bool) -> None:
         """A request that brought this is over. One that has got its answer cannot be made again (C26-263)."""
         seal = self._connection.peer.seal
         if answered:
             seal.spend(opened)
         else:
             seal.release(opened)
+        if self._registry.shared is not None:
+            left = opened.expires_at - self._registry.clock.now() if answered else 0
+            await self._registry.others.let_go(_claimed_as(opened), left)
 
     def _bound(self, call: Call) -> Bound:
         return Bound(principal=self._connection.principal, method=call.method, params=call.params)
@@ -266,3 +286,7 @@ class Rounds:
         except BaseException:
             await attempt.stop()
             raise
+
+
+def _claimed_as(opened: OpenedState) -> str:
+    return f"state {opened.serial.hex()}"

@@ -161,7 +161,7 @@ class Service:
             # Cancelled: by the other side, and it is off the table already; or with the connection, and nobody reads.
             self._session.settle(job.id, job)
             if job.brought is not None:
-                self._rounds.done_with(job.brought, answered=job.answered and not job.mendable)
+                await self._rounds.done_with(job.brought, answered=job.answered and not job.mendable)
             self._connection.served_one()
         await self._connection.drained(job.id)
 

@@ -54,6 +54,7 @@ class Others:
         self._given: dict[TaskId, Callable[[], None]] = {}  # what was made here and left to others; for when it is gone
         self._heard = True
         self._silent_until = -math.inf
+        self._claims: set[str] = set()
         self.room = trio.lowlevel.ParkingLot()
         """Where those wait who want there to be fewer tasks here."""
 
@@ -184,6 +185,9 @@ class Others:
             await trio.sleep(self._store.lease_seconds / _BEATS)
             try:
                 await self._beat(list(registry.lives.values()))
+                for name in list(self._claims):
+                    if name in self._claims:
+                        await self._store.claim(name, self._store.lease_seconds)
             except Exception:
                 logger.exception("nobody could be told what is being done here")
 
@@ -288,6 +292,27 @@ class Others:
                     await self._store.give_back(worker)
                 except Exception:
                     logger.info("what was not begun is taken over when its lease is over", exc_info=True)
+
+    # --- what one has at a time -----------------------------------------------------------------------------------
+
+    async def claim(self, name: str) -> bool:
+        """Have something until it is `let_go`, or this process is not heard of any more; False if another has it."""
+        if not await self._store.claim(name, self._store.lease_seconds):
+            return False
+        self._claims.add(name)
+        return True
+
+    async def let_go(self, name: str, seconds: float) -> None:
+        """Others may have it then: in so many seconds, or now."""
+        self._claims.discard(name)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_SECONDS):
+            try:
+                if seconds > 0:
+                    await self._store.claim(name, seconds)
+                else:
+                    await self._store.unclaim(name)
+            except StoreFailed:
+                logger.info("others may have %s when its lease is over", name)
 
     # --- news -----------------------------------------------------------------------------------------------------
 

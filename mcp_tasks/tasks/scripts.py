@@ -15,6 +15,7 @@ All keys of a store begin with its prefix in braces, so that a cluster keeps the
 ``{p}:lapses``        string    how many leases have run out so far
 ``{p}:work``          stream    tasks that wait for somebody of the group ``workers``, and their run so far
 ``{p}:changes``       stream    which task has changed, to which version (-1: gone), and whether it is over or was begun
+``{p}:claim:NAME``    string    which process has something that one has at a time
 ``{p}:said``          stream    what the work of a task says on its way; no script has to do with it
 ====================  ========  ====================================================================================
 
@@ -29,6 +30,7 @@ from typing import Final
 __all__ = [
     "ABANDONED",
     "BEAT",
+    "CLAIM",
     "CREATE",
     "GET",
     "GIVE_BACK",
@@ -265,6 +267,14 @@ for _, one in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], known.name)
   end
 end
+"""
+
+# KEYS: the claim. ARGV: who, for how many milliseconds; none if it is given up
+CLAIM: Final = """
+local has = redis.call('GET', KEYS[1])
+if has and has ~= ARGV[1] then return 0 end
+if ARGV[2] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) else redis.call('DEL', KEYS[1]) end
+return 1
 """
 
 # KEYS: the secret. ARGV: one to keep if there is none

@@ -151,6 +151,17 @@ class SharedTaskStore(TaskStore):
         """
 
     @abstractmethod
+    async def claim(self, name: str, seconds: float) -> bool:
+        """Have something for so long that one process may have at a time; False if another has it.
+
+        Whoever has it already has it until then instead.
+        """
+
+    @abstractmethod
+    async def unclaim(self, name: str) -> None:
+        """Let others have it; nothing happens if it is not ours."""
+
+    @abstractmethod
     async def say(self, id: TaskId, said: JSONObject) -> None:
         """Have all who follow hear what is said about a task. Nobody keeps it, and what is too large is not said."""
 

@@ -92,6 +92,7 @@ class ValkeyTaskStore(SharedTaskStore):
         self._engine = engine
         self._news = news
         self._work = work
+        self._name = secrets.token_hex(8)
         self._workers: set[str] = set()
         self._claims_at = -math.inf
         self._unsure = False
@@ -103,8 +104,8 @@ class ValkeyTaskStore(SharedTaskStore):
         self._create, self._replace, self._remove = (
             Script(script) for script in (scripts.CREATE, scripts.REPLACE, scripts.REMOVE)
         )
-        self._get, self._page, self._unfinished, self._secret = (
-            Script(script) for script in (scripts.GET, scripts.PAGE, scripts.UNFINISHED, scripts.SECRET)
+        self._get, self._page, self._unfinished, self._secret, self._claim = (
+            Script(script) for script in (scripts.GET, scripts.PAGE, scripts.UNFINISHED, scripts.SECRET, scripts.CLAIM)
         )
         self._beat, self._abandoned, self._took, self._give_back, self._stats = (
             Script(script)
@@ -189,6 +190,13 @@ class ValkeyTaskStore(SharedTaskStore):
     async def give_back(self, worker: str) -> None:
         self._entries.clear()
         await self._engine.run(self._give_back, self._of_all("work"), [_GROUP, worker])
+
+    async def claim(self, name: str, seconds: float) -> bool:
+        who = [self._name, str(max(1, round(seconds * 1000)))]
+        return bool(await self._engine.run(self._claim, [f"{self._prefix}claim:{name}"], who))
+
+    async def unclaim(self, name: str) -> None:
+        await self._engine.run(self._claim, [f"{self._prefix}claim:{name}"], [self._name])
 
     async def stats(self) -> FleetStats:
         keys = self._of_all("unfinished", "ends", "leases", "lapses", "work")

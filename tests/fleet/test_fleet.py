@@ -111,6 +111,7 @@ class Fleet:
         peer.tool(task="required", restartable=True)(order)
         peer.tool(task="required", name="fragile")(order)
         peer.tool(task="optional", name="maybe", grace=1000)(order)
+        peer.tool(name="plain")(order)
         return peer
 
     def _can_die(self, name: str, store: ValkeyTaskStore) -> None:
@@ -124,7 +125,7 @@ class Fleet:
             return called
 
         reading, writing = ("get", "records", "abandoned", "wait_for_work"), ("create", "replace", "remove")
-        for method in (*reading, *writing, "beat", "release", "took"):
+        for method in (*reading, *writing, "beat", "release", "took", "claim", "unclaim"):
             setattr(store, method, mortal(getattr(store, method)))
 
     def who(self, what: str) -> list[str]:
@@ -518,6 +519,98 @@ async def test_a_change_that_was_made_and_built_upon_before_that_is_known(fleet:
         task = await until(remote, id, "completed")
         assert task["result"]["content"][0]["text"] == "for Ada"
     assert paid == 1
+
+
+# --- questions that a client takes along ------------------------------------------------------------------------------
+
+
+async def take_along(remote: Remote) -> JSONObject:
+    """The parameters that answer the question of a plain request."""
+    params: JSONObject = {"name": "plain", "arguments": {"what": "a lamp"}}
+    asked = await remote.request("tools/call", params)
+    return {
+        **params,
+        "requestState": asked["requestState"],
+        "inputResponses": dict.fromkeys(asked["inputRequests"], NAMED),
+    }
+
+
+async def brought(remote: Remote, params: JSONObject) -> JSONObject:
+    return await remote.response(await remote.ask("tools/call", params))
+
+
+def is_refused(response: JSONObject) -> bool:
+    return "error" in response and "not a state of this request" in response["error"]["message"]
+
+
+async def accepted(remote: Remote, params: JSONObject) -> str:
+    """What comes of it, once it is not refused any more."""
+    while is_refused(response := await brought(remote, params)):
+        pass
+    return str(response["result"]["content"][0]["text"])
+
+
+@requirement("C26-263")
+@with_fleet
+async def test_what_a_client_brings_back_is_good_for_one_answer_wherever(fleet: Fleet) -> None:
+    """Not before the request is over, either; unless it is called off."""
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    async with client(one) as first, client(two) as second:
+        params = await take_along(first)
+        under_way = await second.ask("tools/call", params)
+        while fleet.log[-1] != ("two", "begun"):
+            await trio.lowlevel.checkpoint()
+        assert is_refused(await brought(first, params))
+        await second.notify("notifications/cancelled", {"requestId": under_way})
+        while fleet.log[-1] != ("two", "left"):
+            await trio.lowlevel.checkpoint()
+        fleet.go.set()
+        assert await accepted(first, params) == "a lamp for Ada, receipt"
+        assert is_refused(await brought(first, params))
+        assert is_refused(await brought(second, params))
+    assert fleet.who("paid") == ["one"]
+
+
+@requirement("C26-263")
+@with_fleet
+async def test_whoever_dies_with_a_state_lets_others_have_it(fleet: Fleet) -> None:
+    """And keeps it for as long as it lives."""
+    fleet.lease_seconds = LEASE
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    store, beats = two.tasks.shared, 0
+    assert isinstance(store, ValkeyTaskStore)
+    claim = store.claim
+
+    async def counted(name: str, seconds: float) -> bool:
+        nonlocal beats
+        beats += 1
+        return await claim(name, seconds)
+
+    store.claim = counted  # type: ignore[method-assign]
+    async with client(one) as first, client(two) as second:
+        params = await take_along(first)
+        under_way = await second.ask("tools/call", params)
+        while beats < 6:  # the lease it began with is over by then
+            await trio.lowlevel.checkpoint()
+        assert is_refused(await brought(first, params))
+        fleet.dead.add("two")
+        fleet.go.set()
+        await second.response(under_way)
+        assert await accepted(first, params) == "a lamp for Ada, receipt"
+        fleet.dead.discard("two")
+
+
+@with_fleet
+async def test_a_state_is_not_lost_because_the_engine_is_away(fleet: Fleet) -> None:
+    front = await fleet.join("front", works=False)
+    fleet.go.set()
+    async with client(front) as remote:
+        params = await take_along(remote)
+        fleet.dead.add("front")
+        response = await brought(remote, params)
+        assert response["error"]["message"] == "dead"
+        fleet.dead.discard("front")
+        assert (await remote.request("tools/call", params))["content"][0]["text"] == "a lamp for Ada, receipt"
 
 
 # --- what is said on the way ------------------------------------------------------------------------------------------

@@ -112,6 +112,22 @@ async def test_what_is_said_reaches_all(
     assert "cannot be passed on" in caplog.text
 
 
+async def test_one_process_at_a_time_has_what_it_claims(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
+    prefix = fresh_prefix()
+    async with open_valkey(redis.url, prefix=prefix) as one, open_valkey(redis.url, prefix=prefix) as other:
+        assert await one.claim("a", 60)
+        assert await one.claim("a", 60)
+        assert not await other.claim("a", 60)
+        await other.unclaim("a")
+        assert not await other.claim("a", 60)
+        await one.unclaim("a")
+        assert await other.claim("a", 60)
+        assert not await one.claim("a", 60)
+        assert await other.claim("a", 0.001)
+        while not await one.claim("a", 60):
+            pass
+
+
 async def test_nothing_stays_of_work_that_was_taken(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
     """Of what a worker was given, and of the worker; but not of what it leaves unbegun."""
     prefix = fresh_prefix()
