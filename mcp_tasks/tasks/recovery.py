@@ -89,10 +89,10 @@ async def _take_up(registry: TaskRegistry, record: TaskRecord, revive: Revive, h
         if revived is None:
             await registry.settle(live, Raised(InternalError(why)))
             return
-        live.inherited.update(record.questions)
-        await registry.advance(
+        taken = await registry.advance(
             live, lambda old: (None, {"runs": record.runs + 1, "runner": live.runner, "updated_at": old.updated_at})
         )
+        live.inherited.update(taken.questions)  # not of the record as it was read: more may have been asked since
         registry.start(record.id, revived.work, home)
         begun = True
         logger.info("task %s is run here, for the %s. time", record.id, record.runs + 1)

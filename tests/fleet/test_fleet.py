@@ -799,6 +799,49 @@ async def test_what_a_dead_worker_had_in_hand_is_taken_over(fleet: Fleet) -> Non
 
 
 @with_fleet
+async def test_who_was_followed_asks_in_the_last_moment(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the record was read by whoever follows it, and before that has begun: the question stays open."""
+    go = {name: trio.Event() for name in ("front", "first", "second")}
+
+    def slow(peer: Peer) -> None:
+        @peer.tool(task="required", restartable=True)
+        async def slow(ctx: Context) -> str:
+            await go[peer.info.name].wait()
+            form = await ctx.elicit("For whom?", {"name": str})
+            return f"for {form['name']}, by {peer.info.name}"
+
+    fleet.lease_seconds = LEASE
+    front = await fleet.join("front", works=False)
+    slow(front)
+    slow(await fleet.join("first", works=True))
+    async with client(front) as remote:
+        id = TaskId((await remote.request("tools/call", {"name": "slow", "arguments": {}}))["taskId"])
+        while not fleet.peers[1].tasks.live:
+            await trio.lowlevel.checkpoint()
+        slow(second := await fleet.join("second", works=True))
+        store = second.tasks.shared
+        assert isinstance(store, ValkeyTaskStore)
+        replace = store.replace
+
+        async def abandoned(skipped: int, limit: int) -> Mapping[TaskId, TaskRecord | None]:
+            return await store.records([id])
+
+        async def too_late(new: TaskRecord) -> bool:
+            store.replace = replace  # type: ignore[method-assign]
+            go["first"].set()
+            await until(remote, id, "input_required")
+            return await replace(new)
+
+        monkeypatch.setattr(store, "abandoned", abandoned)
+        store.replace = too_late  # type: ignore[method-assign]
+        while second.tasks.live == 0 or fleet.peers[1].tasks.live:
+            await trio.lowlevel.checkpoint()
+        go["second"].set()
+        await answer(remote, id)
+        assert (await until(remote, id, "completed"))["result"]["content"][0]["text"] == "for Ada, by second"
+
+
+@with_fleet
 async def test_many_are_looked_after_at_once(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that have failed, and of what is begun again as much as there is room for; the rest as there is more."""
     monkeypatch.setattr("mcp_tasks.tasks.others._AT_ONCE", 10)
