@@ -110,13 +110,15 @@ class Others:
         due: dict[TaskId, None] = {}
         bell = trio.Event()
 
-        def changed(news: News | None) -> None:
+        def changed(news: News | None) -> bool:
             if news is None:
                 due.update(dict.fromkeys([*registry.lives, *registry.watched, *self._elsewhere]))
             elif self._is_news(news):
                 due[news.id] = None
-            if due:
-                bell.set()
+            else:
+                return False
+            bell.set()
+            return True
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._store.follow, changed, heard)

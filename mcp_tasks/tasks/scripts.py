@@ -115,7 +115,7 @@ REPLACE: Final = (
     + _COMMON
     + """
 local id, principal, ends_us, left_ms, version, settled = unpack(ARGV, 1, 6)
-local head, outcome, large, known, runs, lease_ms = unpack(ARGV, 7, 12)
+local head, outcome, large, known, runs, lease_ms, group, given = unpack(ARGV, 7, 14)
 local old = redis.call('HMGET', KEYS[1], 'version', 'settled', 'runs')
 if not old[1] or tonumber(old[1]) ~= tonumber(version) - 1 then return {'stale'} end
 local count = redis.call('LLEN', KEYS[2])
@@ -123,7 +123,11 @@ if count ~= tonumber(known) then return {'notes', count} end
 redis.call('HSET', KEYS[1], 'version', version, 'settled', settled, 'head', head, 'runs', runs)
 if outcome ~= '' then redis.call('HSET', KEYS[1], 'outcome', outcome) end
 if large ~= '' then redis.call('SET', KEYS[3], large) end
-for i = 13, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+for i = 15 + given, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+for i = 15, 14 + given do
+  redis.call('XACK', KEYS[11], group, ARGV[i])
+  redis.call('XDEL', KEYS[11], ARGV[i])
+end
 if settled == '1' and old[2] == '0' then
   count_lapse(KEYS[10], KEYS[12], id, clock())
   redis.call('SREM', KEYS[5], id)
@@ -137,7 +141,11 @@ end
 local name = member(id, principal)
 if ends_us == '' then redis.call('ZREM', KEYS[7], name) else redis.call('ZADD', KEYS[7], ends_us, name) end
 lives(left_ms)
-changed(id, version, settled == '1' and 'over' or runs ~= old[3] and 'begun' or '')
+local begun = runs ~= old[3]
+-- That it was begun for the first time is no news: nobody has had it before.
+if settled == '1' or not begun or old[3] ~= '0' then
+  changed(id, version, settled == '1' and 'over' or begun and 'begun' or '')
+end
 return {'done'}
 """
 )

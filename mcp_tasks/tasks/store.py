@@ -143,11 +143,12 @@ class SharedTaskStore(TaskStore):
         """Several records, as they were last committed; None for what is gone. What cannot be read is not in it."""
 
     @abstractmethod
-    async def follow(self, changed: Callable[[News | None], None], heard: Callable[[TaskId, JSONObject], None]) -> None:
+    async def follow(self, changed: Callable[[News | None], bool], heard: Callable[[TaskId, JSONObject], None]) -> None:
         """Call `changed` with each change that anybody makes, ourselves included, until cancelled.
 
-        With None, any task may have changed: news have been missed, as before the first. `heard` is called with what
-        anybody says, before it is told of changes that were made after that.
+        With None, any task may have changed: news have been missed, as before the first. It says whether that was of
+        interest; to whom little is, may be told a little later. `heard` is called with what anybody says, before it is
+        told of changes that were made after that.
         """
 
     @abstractmethod

@@ -44,6 +44,7 @@ _NEWS_MS: Final = "2000"  # how long the engine is asked to wait for news
 _LAST_SECONDS: Final = 1.0
 _NEWS_AT_ONCE: Final = "1000"
 _NEWS_PAUSE_SECONDS: Final = 0.002  # so that where there is much news, it comes together
+_LONGEST_PAUSE_SECONDS: Final = 0.016  # where it is of no interest here
 _AGAIN_SECONDS: Final = 0.5  # until it is asked again when it has failed
 _MOST_SAID: Final = "1000"  # how much is there for those who are slow to hear it
 _SAID_BYTES: Final = 64 * 1024
@@ -257,6 +258,7 @@ class ValkeyTaskStore(SharedTaskStore):
     async def replace(self, new: TaskRecord) -> bool:
         outcome, large = self._ended(new)
         head, known = self._packer.head(new), len(new.answers)
+        given = self._entries.get(new.id, [])  # it is begun, and waits no more
         while True:
             # The journal only grows, at its end; most changes add nothing to it.
             answer = await self._engine.run(
@@ -274,9 +276,14 @@ class ValkeyTaskStore(SharedTaskStore):
                     str(known),
                     str(new.runs),
                     self._lease_ms,
+                    _GROUP,
+                    str(len(given)),
+                    *given,
                     *self._packer.notes(new, known),
                 ],
             )
+            if answer[0] == b"done":
+                self._entries.pop(new.id, None)
             if answer[0] != b"notes":
                 return bool(answer[0] == b"done")
             known = answer[1]
@@ -352,10 +359,12 @@ class ValkeyTaskStore(SharedTaskStore):
             return float(ends) / 1_000_000
         return None
 
-    async def follow(self, changed: Callable[[News | None], None], heard: Callable[[TaskId, JSONObject], None]) -> None:
+    async def follow(self, changed: Callable[[News | None], bool], heard: Callable[[TaskId, JSONObject], None]) -> None:
         changes, said = self._of_all("changes", "said")
         last: dict[str, bytes] = {}
+        pause = _NEWS_PAUSE_SECONDS
         while True:
+            heeded = False
             try:
                 if not last:
                     last = {stream: await self._latest(stream) for stream in (said, changes)}
@@ -373,9 +382,11 @@ class ValkeyTaskStore(SharedTaskStore):
             for at, entry in found.get(changes.encode(), {}).items():
                 last[changes] = at
                 version, what, id = entry[0][1].decode().split(" ", 2)
-                changed(News(TaskId(id), int(version), over=what == "over", begun=what == "begun"))
+                if changed(News(TaskId(id), int(version), over=what == "over", begun=what == "begun")):
+                    heeded = True
             if found:
-                await trio.sleep(_NEWS_PAUSE_SECONDS)
+                pause = _NEWS_PAUSE_SECONDS if heeded else min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                await trio.sleep(pause)
 
     async def _latest(self, stream: str) -> bytes:
         found: Mapping[bytes, Any] = await self._news.do("XREVRANGE", stream, "+", "-", "COUNT", "1") or {}
