@@ -13,7 +13,8 @@ All keys of a store begin with its prefix in braces, so that a cluster keeps the
 ``{p}:last``          string    the latest position
 ``{p}:leases``        zset      unfinished tasks that were begun; until when, in milliseconds of the server's clock
 ``{p}:lapses``        string    how many leases have run out so far
-``{p}:work``          stream    tasks that wait for somebody of the group ``workers``, and their run so far
+``{p}:work``          stream    tasks that wait for somebody of the group ``workers``, and their run so far; of small
+                                ones that are new what it takes to begin, too, which saves those who do so a look
 ``{p}:changes``       stream    which task has changed, to which version (-1: gone), and whether it is over or was begun
 ``{p}:claim:NAME``    string    which process has something that one has at a time
 ``{p}:said``          stream    what the work of a task says on its way; no script has to do with it
@@ -78,7 +79,7 @@ CREATE: Final = (
     + """
 local id, principal, created_us, ends_us, left_ms, version, settled = unpack(ARGV, 1, 7)
 local head, origin, outcome, large, most_running, most_retained = unpack(ARGV, 8, 13)
-local runs, lease_ms = unpack(ARGV, 14, 15)
+local runs, lease_ms, whole = unpack(ARGV, 14, 16)
 if most_running ~= '' then
   local running, retained = redis.call('SCARD', KEYS[5]), redis.call('ZCARD', KEYS[4])
   if running >= tonumber(most_running) or retained >= tonumber(most_retained) then
@@ -93,12 +94,14 @@ redis.call('HSET', KEYS[1], 'version', version, 'settled', settled, 'principal',
 if origin ~= '' then redis.call('HSET', KEYS[1], 'origin', origin) end
 if outcome ~= '' then redis.call('HSET', KEYS[1], 'outcome', outcome) end
 if large ~= '' then redis.call('SET', KEYS[3], large) end
-for i = 16, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+for i = 17, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
 redis.call('ZADD', KEYS[4], position, id)
 if settled == '0' then
   redis.call('SADD', KEYS[5], id)
   redis.call('ZADD', KEYS[6], position, id)
-  if runs == '0' then
+  if runs == '0' and whole == '1' then
+    redis.call('XADD', KEYS[11], '*', 'id', id, 'runs', 0, 'version', version, 'head', head, 'origin', origin)
+  elseif runs == '0' then
     redis.call('XADD', KEYS[11], '*', 'id', id, 'runs', 0)
   else
     redis.call('ZADD', KEYS[10], clock() + lease_ms, id)

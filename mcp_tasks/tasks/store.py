@@ -193,9 +193,9 @@ class SharedTaskStore(TaskStore):
     async def wait_for_work(self, worker: str, most: int) -> Mapping[TaskId, TaskRecord | None]:
         """Tasks that wait for somebody, `most` at most, for this worker alone; none if none come for a while.
 
-        As they are now; None for what waits no more. All are to be named to `took` once they have been begun. Those
-        that were not, because their worker died meanwhile, are given to another after `lease_seconds`; if it left, it
-        says `give_back`.
+        As they are now, or were when they began to wait; None for what is known to wait no more. All are to be named to
+        `took` once they have been begun. Those that were not, because their worker died meanwhile, are given to another
+        after `lease_seconds`; if it left, it says `give_back`.
         """
 
     @abstractmethod

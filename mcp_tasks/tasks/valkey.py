@@ -35,6 +35,7 @@ _OF_A_TASK: Final = ("task:", "notes:", "result:")
 _SHARED: Final = ("unfinished", "ends", "changes", "last", "leases", "work", "lapses")
 _GROUP: Final = "workers"
 _MOST_AT_ONCE: Final = 50  # that one look for work brings
+_QUEUED_BYTES: Final = 8 * 1024
 _CLAIMS: Final = 3  # looks for what others were given and have not begun, in the time of a lease
 LEASE_SECONDS: Final = 30.0
 """For how long a task's work counts as going on without a word from whoever does it."""
@@ -143,18 +144,27 @@ class ValkeyTaskStore(SharedTaskStore):
             self._unsure = True  # it may have given us something all the same
             raise
         waiting: dict[TaskId, int] = {}
+        begun: dict[TaskId, TaskRecord | None] = {}
         for at, entry in given.items():
             if entry is not None:
                 fields = dict(entry)
                 id = TaskId(fields[b"id"].decode())
                 waiting[id] = max(waiting.get(id, 0), int(fields[b"runs"]))
                 self._entries.setdefault(id, []).append(at)
-        found = await self.records(waiting)
-        begun: dict[TaskId, TaskRecord | None] = dict.fromkeys(waiting)
-        for id, record in found.items():
-            if record is not None and record.runs == waiting[id] and not record.settled:
-                begun[id] = record
+                begun[id] = self._queued(id, fields)
+        unknown = [id for id, record in begun.items() if record is None or record.runs != waiting[id]]
+        for id, record in (await self.records(unknown)).items():
+            waits = record is not None and record.runs == waiting[id] and not record.settled
+            begun[id] = record if waits else None
         return begun
+
+    def _queued(self, id: TaskId, fields: Mapping[bytes, bytes]) -> TaskRecord | None:
+        # As it was created, if that is all there is; whether it is still like that is seen when it is begun.
+        head, origin = fields.get(b"head"), fields.get(b"origin") or None
+        if head is None:
+            return None
+        record = partial(self._packer.record, id, int(fields[b"version"]), head, None, origin=origin)
+        return next(readable(id, record), None)
 
     async def _given(self, worker: str, most: str) -> Mapping[bytes, Any]:
         stream = self._prefix + "work"
@@ -228,6 +238,9 @@ class ValkeyTaskStore(SharedTaskStore):
     async def create(self, record: TaskRecord, room: Room | None = None) -> None:
         id = record.id
         outcome, large = self._ended(record)
+        head, origin = self._packer.head(record), self._packer.origin(record) or b""
+        # What waits in the queue is the whole of it, if there is no more and it is small.
+        whole = not record.answers and len(head) + len(origin) <= _QUEUED_BYTES
         answer = await self._engine.run(
             self._create,
             self._keys(record),
@@ -238,14 +251,15 @@ class ValkeyTaskStore(SharedTaskStore):
                 *_ends(record),
                 str(record.version),
                 str(int(record.settled)),
-                self._packer.head(record),
-                self._packer.origin(record) or b"",
+                head,
+                origin,
                 outcome,
                 large,
                 "" if room is None else str(room.running),
                 "" if room is None else str(room.retained),
                 str(record.runs),
                 self._lease_ms,
+                str(int(whole)),
                 *self._packer.notes(record, 0),
             ],
         )
