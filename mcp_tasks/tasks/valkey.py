@@ -153,6 +153,7 @@ class ValkeyTaskStore(SharedTaskStore):
                 self._entries.setdefault(id, []).append(at)
                 begun[id] = self._queued(id, fields)
         unknown = [id for id, record in begun.items() if record is None or record.runs != waiting[id]]
+        begun.update(dict.fromkeys(unknown))
         for id, record in (await self.records(unknown)).items():
             waits = record is not None and record.runs == waiting[id] and not record.settled
             begun[id] = record if waits else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -144,6 +144,41 @@ async def test_nothing_stays_of_work_that_was_taken(redis: Redis, fresh_prefix: 
         assert await engine.do("XINFO", "CONSUMERS", stream, "workers") == []
     async with open_valkey(redis.url, prefix=prefix) as store:
         assert list(await store.wait_for_work("two", 9)) == ["b"]
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "sealed"])
+async def test_new_work_is_in_the_queue(redis: Redis, fresh_prefix: Callable[[], str], key: bytes | None) -> None:
+    """The whole of it, if it is small; it leaves the queue as it is begun. Whatever else waits is looked at."""
+    prefix = fresh_prefix()
+    small = record("small", runs=0, origin={"params": {"text": "secret"}})
+    waiting = [
+        small,
+        record("bare", runs=0),
+        record("large", runs=0, origin={"params": "x" * 10_000}),
+        record("noted", runs=0, answers={"k": 1}),
+        record("over", runs=0, answers={"k": 1}),
+    ]
+    async with open_valkey(redis.url, prefix=prefix, key=key) as store, open_engine(redis.url) as engine:
+        for one in waiting:
+            await store.create(one)
+        assert await store.replace(returned(waiting[-1], {}))
+        queue = f"{{{prefix}}}:work"
+        assert (b"secret" in str(await engine.do("XRANGE", queue, "-", "+")).encode()) is (key is None)
+        looked: list[TaskId] = []
+        records = store.records
+
+        async def counted(ids: Collection[TaskId]) -> Mapping[TaskId, TaskRecord | None]:
+            looked.extend(ids)
+            return await records(ids)
+
+        store.records = counted  # type: ignore[method-assign]
+        given = await store.wait_for_work("one", 9)
+        assert given == {**{one.id: one for one in waiting[:-1]}, "over": None}
+        assert looked == ["large", "noted", "over"]
+        assert await store.replace(evolve(small, version=1, runs=1, runner="one"))
+        assert await engine.do("XLEN", queue) == len(waiting) - 1
+        await store.took("one", given)
+        assert await engine.do("XLEN", queue) == 0
 
 
 async def test_what_nobody_removes_goes_by_itself(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
