@@ -120,7 +120,7 @@ class Context:
         dialect = delivery.terms.dialect
         if token is None or not delivery.active() or (dialect.stateless and self.task_id is not None):
             return  # there is no progress of tasks without a session (X26-101)
-        await delivery.tell(dialect.progress_notification(token, progress, total, message, self.task_id))
+        await delivery.tell(dialect.progress_notification(token, progress, total, message, self.task_id), progress)
 
     async def report(self, message: str) -> None:
         """Say in words what is going on: as the status message of a task, or else as a server's log message.

@@ -28,39 +28,46 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .peer import Peer
 
-__all__ = ["pass_on", "settled_elsewhere"]
+__all__ = ["pass_on", "settled_anywhere"]
 
 logger = logging.getLogger("mcp_tasks.peer")
 
 _AGAIN_SECONDS = 0.5
 
 
-async def settled_elsewhere(connection: Connection, id: TaskId, request_id: RequestId) -> TaskRecord:
-    """Wait, for a request of its requestor, until a task is over whose work is in another process.
+async def settled_anywhere(connection: Connection, id: TaskId, request_id: RequestId) -> TaskRecord:
+    """Wait, for a request of its requestor, until a task is over whose work is in another process, or may come there.
 
     Meanwhile its questions are carried to there, and what its work says. Raises `TaskNotFound`, `TaskExpired`.
     """
     peer = connection.peer
     courier = _Courier(connection, id, request_id)
-    link: Link | None = None
+    links: list[Link] = []
+
+    def attach(link: Link) -> None:
+        links.append(link)
+        link.attach(connection, request_id)
 
     def looked(record: TaskRecord) -> None:
-        nonlocal link  # only its owner may have its questions
-        link = peer.links.get(id) or peer.awaited.setdefault(id, Link(None))
-        link.attach(connection, request_id)
+        # Only its owner may have its questions, so this is the first that is done.
+        attach(peer.links.get(id) or peer.awaited.setdefault(id, Link(None)))
         courier.tell(record)
         nursery.start_soon(courier.run)
 
     async with servants() as nursery:
         try:
             with peer.tasks.watching([id], courier.look) as courier.tell:
-                record = await peer.tasks.settled(id, connection.principal, looked)
+                if peer.tasks.is_live(id):
+                    record = await peer.tasks.get(id, connection.principal)
+                    link = peer.links.get(id)
+                    if link is not None and not record.settled:
+                        attach(link)
+                return await peer.tasks.settled(id, connection.principal, looked)
         finally:
-            if link is not None:
+            for link in links:
                 link.detach(connection, request_id)
                 if not link.used and peer.awaited.get(id) is link:
                     del peer.awaited[id]
-        return record
 
 
 class _Courier:
@@ -88,6 +95,8 @@ class _Courier:
 
     def look(self, record: TaskRecord) -> None:
         """It is this by now."""
+        if record.settled:
+            self._connection.peer.awaited.pop(self._id, None)  # whatever its work has said before comes too late
         self._asked = record.questions
         self._bell.ring()
 
@@ -118,24 +127,23 @@ class _Courier:
             logger.info("task %s: its question %r was not carried: %s", id, key, failure)
 
 
-def pass_on(peer: Peer, id: TaskId, said: JSONObject) -> None:
+def pass_on(peer: Peer, id: TaskId, read: Callable[[], JSONObject]) -> None:
     """Tell the requestor of a task what its work has said in another process, if it is here, reads, and wants it.
 
-    What another run of the same work has come to before is passed over: progress has to grow (C25-160).
+    What is no further than what the same link has told of before is passed over: another run may have said that.
     """
     link = peer.awaited.get(id) or peer.links.get(id)
     if link is None:
         return
+    said = read()
     params: JSONObject = said["params"]
-    level, progress = params.get("level"), params.get("progress")
+    level = params.get("level")
     try:
         connection, related_to = link.connection, link.related_to
         if level is not None and LEVELS.index(level) < LEVELS.index(connection.log_level):
             return
-        if progress is not None:
-            if progress <= link.progress:
-                return
-            link.progress = progress
+        if not link.further(params.get("progress")):
+            return
         if not connection.crowded(related_to):
             connection.post(Notification(said["method"], params), related_to)
     except MCPError:

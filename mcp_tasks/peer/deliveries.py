@@ -87,8 +87,8 @@ class Delivery(ABC):
         """The least level of log messages to be sent; None if none are."""
 
     @abstractmethod
-    async def tell(self, said: Notification) -> None:
-        """Send a notification. It is lost if nobody is there to read it."""
+    async def tell(self, said: Notification, progress: float | None = None) -> None:
+        """Send a notification, of how much `progress` if of any. It is lost if nobody is there to read it."""
 
     @abstractmethod
     async def ask(self, key: str, question: Ask[Any]) -> JSONObject:
@@ -155,7 +155,7 @@ class LiveDelivery(Delivery):
         terms = self.terms
         return terms.log_level if terms.dialect.stateless else self._connection.log_level
 
-    async def tell(self, said: Notification) -> None:
+    async def tell(self, said: Notification, progress: float | None = None) -> None:
         try:
             await self._connection.tell(said, self._id)
         except ConnectionClosed:
@@ -364,9 +364,11 @@ class TaskDelivery(Delivery):
             return "debug"  # another process may have the connection, and knows
         return None if connection is None else connection.log_level
 
-    async def tell(self, said: Notification) -> None:
+    async def tell(self, said: Notification, progress: float | None = None) -> None:
         try:
-            await self.connection.tell(said, self.related_to)
+            connection = self.connection
+            if self._link.further(progress):
+                await connection.tell(said, self.related_to)
         except ConnectionClosed:
             if self._registry.shared is None:
                 logger.debug("task %s: %s is lost: nobody is connected", self.task_id, said.method)

@@ -57,7 +57,7 @@ class Link:
         self._routes: list[tuple[Connection, RequestId]] = []  # who waits for the result, the latest last
         self._asking: list[_Asking] = []
         self.progress = -math.inf
-        """How far its work in another process has come, as its requestor was told."""
+        """How far its work has come, as its requestor was told."""
 
     @property
     def connection(self) -> Connection:
@@ -98,6 +98,14 @@ class Link:
             self._go_by(self._routes[-1][0])
         elif self._connection is not None:
             self._go_by(self._connection)
+
+    def further(self, progress: float | None) -> bool:
+        """Whether that is to be told: progress has to grow, whichever process says it (C25-160)."""
+        if progress is not None:
+            if progress <= self.progress:
+                return False
+            self.progress = progress
+        return True
 
     @property
     def used(self) -> bool:

@@ -36,7 +36,7 @@ from ..tasks.model import EMPTY, Answer, Await, Call, Cancel, Get, List, Questio
 from ..tasks.registry import Work
 from ..wire.jsonrpc import ErrorResponse, Request, Response
 from .contexts import Context
-from .couriers import settled_elsewhere
+from .couriers import settled_anywhere
 from .deliveries import LiveDelivery, TaskDelivery, WrongAnswer
 from .handlers import Handler
 from .links import Link
@@ -156,6 +156,9 @@ class Service:
                 self._answer(job.id, job, result)
         except Exception as error:
             job.mendable = isinstance(error, WrongAnswer)
+            if job.brought is not None and job.mendable:
+                await self._rounds.done_with(job.brought, answered=False)  # before it can come again
+                job.brought = None
             self._refuse(job.id, job, explain(error, f"request {job.id!r}", terms), terms)
         finally:
             # Cancelled: by the other side, and it is off the table already; or with the connection, and nobody reads.
@@ -334,8 +337,8 @@ class Service:
 
     async def _await(self, id: TaskId, request_id: RequestId, dialect: Dialect) -> JSONObject:
         connection, registry = self._connection, self._registry
-        if registry.shared is not None and not registry.is_live(id):
-            return dialect.lower_outcome(await settled_elsewhere(connection, id, request_id))
+        if registry.shared is not None:
+            return dialect.lower_outcome(await settled_anywhere(connection, id, request_id))
         record = await registry.get(id, self._principal)  # only its owner may have its questions
         if record.settled:
             return dialect.lower_outcome(record)

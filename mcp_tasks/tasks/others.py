@@ -54,7 +54,7 @@ class Others:
         self._given: dict[TaskId, Callable[[], None]] = {}  # what was made here and left to others; for when it is gone
         self._heard = True
         self._silent_until = -math.inf
-        self._claims: set[str] = set()
+        self._claims: dict[str, float] = {}  # when others may have what we have; infinity while that is not known
         self.room = trio.lowlevel.ParkingLot()
         """Where those wait who want there to be fewer tasks here."""
 
@@ -101,10 +101,10 @@ class Others:
                     raise
                 await trio.sleep(_RETRY_SECONDS)
 
-    async def follow(self, heard: Callable[[TaskId, JSONObject], None]) -> None:
+    async def follow(self, heard: Callable[[TaskId, Callable[[], JSONObject]], None]) -> None:
         """Take in what other processes do to tasks that somebody here waits for; runs until it is cancelled.
 
-        `heard` is called with what any of them says about any task.
+        `heard` is called with what any of them says about any task, as a function that gives it.
         """
         registry = self._registry
         due: dict[TaskId, None] = {}
@@ -122,18 +122,21 @@ class Others:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._store.follow, changed, heard)
+            at_once = _LOOKED_AT_ONCE
             while True:
                 await bell.wait()
                 bell = trio.Event()
                 while due:
-                    ids = list(islice(due, _LOOKED_AT_ONCE))
+                    ids = list(islice(due, at_once))
                     for id in ids:
                         del due[id]
                     try:
                         await self._look_again(*ids)
+                        at_once = min(at_once * 2, _LOOKED_AT_ONCE)
                     except Exception:
                         logger.exception("%d tasks cannot be looked at; trying again in a moment", len(ids))
                         due.update(dict.fromkeys(ids))
+                        at_once = max(at_once // 2, 1)  # it may have been too much at once
                         await trio.sleep(_RETRY_SECONDS)
 
     def _is_news(self, news: News) -> bool:
@@ -148,7 +151,7 @@ class Others:
         return news.id in self._registry.watched and (news.version > known or news.version < 0)
 
     async def say(self, id: TaskId, said: JSONObject) -> None:
-        """Let those hear who follow. It is lost while the store is away, which holds up nobody twice."""
+        """Let those hear who follow. It is lost while the store is away, which is found out now and then."""
         await trio.lowlevel.checkpoint()
         if trio.current_time() >= self._silent_until:
             try:
@@ -188,8 +191,7 @@ class Others:
             try:
                 await self._beat(list(registry.lives.values()))
                 for name in list(self._claims):
-                    if name in self._claims:
-                        await self._store.claim(name, self._store.lease_seconds)
+                    await self._say_claim(name)
             except Exception:
                 logger.exception("nobody could be told what is being done here")
 
@@ -204,8 +206,10 @@ class Others:
         for live in lives:
             if live.record.id not in lost:
                 live.leased_at = begun
-        if lost:
-            await self._look_again(*lost)
+        lost = list(lost)
+        while lost:
+            await self._look_again(*lost[:_LOOKED_AT_ONCE])
+            del lost[:_LOOKED_AT_ONCE]
 
     async def confirm(self, live: Live) -> None:
         """Make sure that work is still ours to do, having looked at the clock. A checkpoint only if that is in doubt.
@@ -249,10 +253,13 @@ class Others:
                         break
                     room = 0 if registry.draining else at_once - len(registry.lives)
                     ours = self._saved_here(abandoned.values(), room)
-                    for failure in (await take_up(registry, ours, revive, home)).values():
-                        raise failure
+                    failures = await take_up(registry, ours, revive, home)
+                    for id, failure in failures.items():
+                        if isinstance(failure, StoreFailed):
+                            raise failure
+                        logger.error("task %s could not be looked after", id, exc_info=failure)
                     seen = len(abandoned)
-                    left += seen - len(ours)
+                    left += seen - len(ours) + len(failures)
             except Exception:
                 logger.exception("tasks that were abandoned could not be looked after")
                 # Nobody could say that work goes on: whoever lives is first to have time to say so again.
@@ -301,20 +308,31 @@ class Others:
         """Have something until it is `let_go`, or this process is not heard of any more; False if another has it."""
         if not await self._store.claim(name, self._store.lease_seconds):
             return False
-        self._claims.add(name)
+        self._claims[name] = math.inf
         return True
 
     async def let_go(self, name: str, seconds: float) -> None:
-        """Others may have it then: in so many seconds, or now."""
-        self._claims.discard(name)
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_SECONDS):
+        """Others may have it then: in so many seconds, or now. If the store is away that is said when it is back."""
+        self._claims[name] = trio.current_time() + seconds
+        with trio.CancelScope(shield=True):
             try:
-                if seconds > 0:
-                    await self._store.claim(name, seconds)
-                else:
-                    await self._store.unclaim(name)
+                await self._say_claim(name)
             except StoreFailed:
-                logger.info("others may have %s when its lease is over", name)
+                logger.info("that others may have %s is said later", name)
+
+    async def _say_claim(self, name: str) -> None:
+        until = self._claims.get(name)
+        if until is None:
+            return
+        left = until - trio.current_time()
+        if left == math.inf:
+            await self._store.claim(name, self._store.lease_seconds)
+            return
+        if left > 0:
+            await self._store.claim(name, left)
+        else:
+            await self._store.unclaim(name)
+        self._claims.pop(name, None)
 
     # --- news -----------------------------------------------------------------------------------------------------
 

@@ -54,12 +54,15 @@ async def take_up(
 ) -> Mapping[TaskId, Exception]:
     """Begin the work of unfinished tasks here, as their next run, or settle them as failed; pass over what is here.
 
-    Of several processes that try, one does it; to the others nothing happens. Returns what the store has raised, by
-    task.
+    Of several processes that try on the same record, one does it; to the others nothing happens. Returns what was
+    raised, by task.
     """
     failures: dict[TaskId, Exception] = {}
 
     async def tried(record: TaskRecord) -> None:
+        # A handler that was here before is not to act for the one that would be begun now.
+        if record.id in registry.lives or record.id in registry.unwinding:
+            return
         try:
             await _take_up(registry, record, revive, home)
         except Exception as failure:
@@ -67,9 +70,7 @@ async def take_up(
 
     async with trio.open_nursery() as nursery:  # together, so that they share commits
         for record in records:
-            # A handler that was here before is not to act for the one that would be begun now.
-            if record.id not in registry.lives and record.id not in registry.unwinding:
-                nursery.start_soon(tried, record)
+            nursery.start_soon(tried, record)
     return failures
 
 

@@ -268,19 +268,17 @@ class TaskRegistry(Questions):
     ) -> TaskRecord:
         """Wait until a task is over, and return its record. Any number may wait, and may give up waiting.
 
-        `looked` is told what it is now, if it is not over. Raises `TaskNotFound`, or `TaskExpired` if its lifetime
-        ends first.
+        `looked` is told what it is as soon as its work is in another process, and it is not over. Raises
+        `TaskNotFound`, or `TaskExpired` if its lifetime ends first.
         """
         if self.shared and id not in self.lives:
             return await self.others.settled(id, principal, looked)
         record = await self.get(id, principal)
-        if not record.settled:
-            looked(record)
         while not record.settled:
             live = self.lives.get(id)
             if live is None:
                 if self.shared:
-                    return await self.others.settled(id, principal, nobody)
+                    return await self.others.settled(id, principal, looked)
                 record = await self.get(id, principal)  # settled between the look and now
                 if record.settled:
                     return record
@@ -305,6 +303,8 @@ class TaskRegistry(Questions):
         size = self.limits.page_size
         found = await self.store.page(principal, after, size + 1)
         records = [record for _, record in found[:size] if not is_over(record, now)]
+        for record in records:
+            self._noticed(record)
         if len(found) <= size:
             return Page(records, None)
         return Page(records, self._seal.seal(scope, str(found[size - 1][0])))

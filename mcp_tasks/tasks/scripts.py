@@ -3,7 +3,7 @@
 All keys of a store begin with its prefix in braces, so that a cluster keeps them in one place:
 
 ====================  ========  ====================================================================================
-``{p}:task:ID``       hash      version, settled, principal, head, outcome, origin
+``{p}:task:ID``       hash      version, settled, runs, principal, head, outcome, origin, and which entry of work it is
 ``{p}:notes:ID``      list      the journal, a note at a time
 ``{p}:result:ID``     string    an outcome that is too large for lists
 ``{p}:of:NAME``       zset      a principal's tasks by position
@@ -20,8 +20,8 @@ All keys of a store begin with its prefix in braces, so that a cluster keeps the
 ``{p}:said``          stream    what the work of a task says on its way; no script has to do with it
 ====================  ========  ====================================================================================
 
-The server's own expiry stands behind the lifetime, which others end: should nobody be there to do so, what was said
-goes a minute later all the same.
+The server's own expiry stands behind the lifetime, which others end: should nobody be there to do so, a task goes a
+minute later all the same, and what its work has said a minute after that was said.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ __all__ = [
     "CREATE",
     "GET",
     "GIVE_BACK",
+    "GROUP",
     "PAGE",
     "REMOVE",
     "REPLACE",
+    "SAY",
     "SECRET",
     "STATS",
     "UNFINISHED",
@@ -45,6 +47,8 @@ __all__ = [
 
 _MOST_CHANGES: Final = 100_000  # how many are kept for whoever was away for a moment
 _AFTER_MS: Final = 60_000
+_MOST_SAID: Final = 1000  # how much is there for those who are slow to hear it
+GROUP: Final = "workers"
 
 _LEASES: Final = """
 local function clock()
@@ -64,6 +68,11 @@ local function lives(left_ms)
   for i = 1, 3 do
     if left_ms == '' then redis.call('PERSIST', KEYS[i]) else redis.call('PEXPIRE', KEYS[i], left_ms + {_AFTER_MS}) end
   end
+end
+local function waits_no_more(entry)
+  redis.call('XACK', KEYS[11], '{GROUP}', entry)
+  redis.call('XDEL', KEYS[11], entry)
+  redis.call('HDEL', KEYS[1], 'entry')
 end
 local function member(id, principal)
   return string.len(id) .. ':' .. id .. principal
@@ -99,10 +108,10 @@ redis.call('ZADD', KEYS[4], position, id)
 if settled == '0' then
   redis.call('SADD', KEYS[5], id)
   redis.call('ZADD', KEYS[6], position, id)
-  if runs == '0' and whole == '1' then
-    redis.call('XADD', KEYS[11], '*', 'id', id, 'runs', 0, 'version', version, 'head', head, 'origin', origin)
-  elseif runs == '0' then
-    redis.call('XADD', KEYS[11], '*', 'id', id, 'runs', 0)
+  if runs == '0' then
+    local entry = {'id', id, 'runs', 0}
+    if whole == '1' then entry = {'id', id, 'runs', 0, 'version', version, 'head', head, 'origin', origin} end
+    redis.call('HSET', KEYS[1], 'entry', redis.call('XADD', KEYS[11], '*', unpack(entry)))
   else
     redis.call('ZADD', KEYS[10], clock() + lease_ms, id)
   end
@@ -118,19 +127,17 @@ REPLACE: Final = (
     + _COMMON
     + """
 local id, principal, ends_us, left_ms, version, settled = unpack(ARGV, 1, 6)
-local head, outcome, large, known, runs, lease_ms, group, given = unpack(ARGV, 7, 14)
-local old = redis.call('HMGET', KEYS[1], 'version', 'settled', 'runs')
+local head, outcome, large, known, runs, lease_ms = unpack(ARGV, 7, 12)
+local old = redis.call('HMGET', KEYS[1], 'version', 'settled', 'runs', 'entry')
 if not old[1] or tonumber(old[1]) ~= tonumber(version) - 1 then return {'stale'} end
 local count = redis.call('LLEN', KEYS[2])
 if count ~= tonumber(known) then return {'notes', count} end
 redis.call('HSET', KEYS[1], 'version', version, 'settled', settled, 'head', head, 'runs', runs)
 if outcome ~= '' then redis.call('HSET', KEYS[1], 'outcome', outcome) end
 if large ~= '' then redis.call('SET', KEYS[3], large) end
-for i = 15 + given, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
-for i = 15, 14 + given do
-  redis.call('XACK', KEYS[11], group, ARGV[i])
-  redis.call('XDEL', KEYS[11], ARGV[i])
-end
+for i = 13, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+local entry = (settled == '1' or runs ~= old[3]) and old[4] or ''
+if entry ~= '' then waits_no_more(entry) end
 if settled == '1' and old[2] == '0' then
   count_lapse(KEYS[10], KEYS[12], id, clock())
   redis.call('SREM', KEYS[5], id)
@@ -149,11 +156,11 @@ local begun = runs ~= old[3]
 if settled == '1' or not begun or old[3] ~= '0' then
   changed(id, version, settled == '1' and 'over' or begun and 'begun' or '')
 end
-return {'done'}
+return {'done', entry}
 """
 )
 
-# KEYS: unfinished, ends, changes, leases, lapses. ARGV: the prefix, then id and owner of each.
+# KEYS: unfinished, ends, changes, leases, lapses, work. ARGV: the prefix, then id and owner of each.
 REMOVE: Final = (
     _LEASES
     + f"""
@@ -162,6 +169,11 @@ for i = 2, #ARGV, 2 do
   local id, principal = ARGV[i], ARGV[i + 1]
   if principal == '' then principal = redis.call('HGET', prefix .. 'task:' .. id, 'principal') end
   if principal then
+    local entry = redis.call('HGET', prefix .. 'task:' .. id, 'entry')
+    if entry then
+      redis.call('XACK', KEYS[6], '{GROUP}', entry)
+      redis.call('XDEL', KEYS[6], entry)
+    end
     redis.call('DEL', prefix .. 'task:' .. id, prefix .. 'notes:' .. id, prefix .. 'result:' .. id)
     redis.call('ZREM', prefix .. 'of:' .. principal, id)
     redis.call('SREM', prefix .. 'running:' .. principal, id)
@@ -175,20 +187,23 @@ end
 """
 )
 
-# KEYS: task, notes, result of each
-GET: Final = """
-local rows = {}
-for i = 1, #KEYS, 3 do
-  local found = redis.call('HMGET', KEYS[i], 'version', 'head', 'outcome', 'origin')
-  local row = false
-  if found[1] then
-    local result, notes = redis.call('GET', KEYS[i + 2]), redis.call('LRANGE', KEYS[i + 1], 0, -1)
-    row = {found[1], found[2], found[3], found[4], result, notes}
-  end
-  rows[#rows + 1] = row
+_ROW: Final = """
+local function row(task, notes, result)
+  local found = redis.call('HMGET', task, 'version', 'head', 'outcome', 'origin')
+  if not found[1] then return false end
+  return {found[1], found[2], found[3], found[4], redis.call('GET', result), redis.call('LRANGE', notes, 0, -1)}
 end
+"""
+
+# KEYS: task, notes, result of each
+GET: Final = (
+    _ROW
+    + """
+local rows = {}
+for i = 1, #KEYS, 3 do rows[#rows + 1] = row(KEYS[i], KEYS[i + 1], KEYS[i + 2]) end
 return rows
 """
+)
 
 # KEYS: the sorted set. ARGV: the prefix, after which position, how many
 PAGE: Final = """
@@ -221,7 +236,10 @@ for i = 3, #ARGV, 2 do
   if found[1] == ARGV[i + 1] and found[2] == '0' then
     count_lapse(KEYS[1], KEYS[2], ARGV[i], now)
     redis.call('ZADD', KEYS[1], leaves and 0 or now + ARGV[2], ARGV[i])
-    if leaves then redis.call('XADD', KEYS[3], '*', 'id', ARGV[i], 'runs', found[1]) end
+    if leaves then
+      local entry = redis.call('XADD', KEYS[3], '*', 'id', ARGV[i], 'runs', found[1])
+      redis.call('HSET', ARGV[1] .. 'task:' .. ARGV[i], 'entry', entry)
+    end
   else
     lost[#lost + 1] = ARGV[i]
   end
@@ -230,11 +248,17 @@ return lost
 """
 )
 
-# KEYS: leases. ARGV: after how many, how many
+# KEYS: leases. ARGV: the prefix, after how many, how many. With their records, in the same step: whoever begins one of
+# them on that has to be the first to do so.
 ABANDONED: Final = (
     _LEASES
+    + _ROW
     + """
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', clock(), 'LIMIT', ARGV[1], ARGV[2])
+local found = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', clock(), 'LIMIT', ARGV[2], ARGV[3])) do
+  found[#found + 1] = {id, row(ARGV[1] .. 'task:' .. id, ARGV[1] .. 'notes:' .. id, ARGV[1] .. 'result:' .. id)}
+end
+return found
 """
 )
 
@@ -252,40 +276,53 @@ return {
 """
 )
 
-# KEYS: work. ARGV: the group, then the entries
-TOOK: Final = """
-redis.call('XACK', KEYS[1], unpack(ARGV))
-redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
+# KEYS: work. ARGV: the entries
+TOOK: Final = f"""
+redis.call('XACK', KEYS[1], '{GROUP}', unpack(ARGV))
+redis.call('XDEL', KEYS[1], unpack(ARGV))
 """
 
-# KEYS: work. ARGV: the group, and who has left it. What it was given and has not begun waits at the end once more.
-# Those who have died, and had nothing, are forgotten a day later.
-GIVE_BACK: Final = """
+# KEYS: work. ARGV: the prefix, and who has left. What it was given and has not begun waits at the end once more, if it
+# still does. Those who have died, and had nothing, are forgotten a day later.
+GIVE_BACK: Final = f"""
 local day_ms = 86400000
-local given = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000, ARGV[2])
+local given = redis.pcall('XPENDING', KEYS[1], '{GROUP}', '-', '+', 1000, ARGV[2])
 if given.err then return end
 for _, one in ipairs(given) do
   local entry = redis.call('XRANGE', KEYS[1], one[1], one[1])[1]
-  if entry then redis.call('XADD', KEYS[1], '*', unpack(entry[2])) end
-  redis.call('XACK', KEYS[1], ARGV[1], one[1])
+  local task = entry and ARGV[1] .. 'task:' .. entry[2][2]
+  if task and redis.call('HGET', task, 'entry') == one[1] then
+    redis.call('HSET', task, 'entry', redis.call('XADD', KEYS[1], '*', unpack(entry[2])))
+  end
+  redis.call('XACK', KEYS[1], '{GROUP}', one[1])
   redis.call('XDEL', KEYS[1], one[1])
 end
-if #given < 1000 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
-for _, one in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  local known = {}
+if #given < 1000 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], '{GROUP}', ARGV[2]) end
+for _, one in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], '{GROUP}')) do
+  local known = {{}}
   for i = 1, #one, 2 do known[one[i]] = one[i + 1] end
   if known.pending == 0 and known.idle > day_ms then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], known.name)
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], '{GROUP}', known.name)
   end
 end
 """
 
-# KEYS: the claim. ARGV: who, for how many milliseconds; none if it is given up
+# KEYS: the claim. ARGV: who, for how many milliseconds at least; none if it is given up
 CLAIM: Final = """
 local has = redis.call('GET', KEYS[1])
 if has and has ~= ARGV[1] then return 0 end
-if ARGV[2] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) else redis.call('DEL', KEYS[1]) end
+if not ARGV[2] then
+  redis.call('DEL', KEYS[1])
+elseif redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
 return 1
+"""
+
+# KEYS: said. ARGV: the task, the words
+SAY: Final = f"""
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', {_MOST_SAID}, '*', 'id', ARGV[1], 'said', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], {_AFTER_MS})
 """
 
 # KEYS: the secret. ARGV: one to keep if there is none

@@ -143,11 +143,14 @@ class SharedTaskStore(TaskStore):
         """Several records, as they were last committed; None for what is gone. What cannot be read is not in it."""
 
     @abstractmethod
-    async def follow(self, changed: Callable[[News | None], bool], heard: Callable[[TaskId, JSONObject], None]) -> None:
+    async def follow(
+        self, changed: Callable[[News | None], bool], heard: Callable[[TaskId, Callable[[], JSONObject]], None]
+    ) -> None:
         """Call `changed` with each change that anybody makes, ourselves included, until cancelled.
 
-        With None, any task may have changed: news have been missed, as before the first. It says whether that was of
-        interest; to whom little is, may be told a little later. `heard` is called with what anybody says, before it is
+        But not that work was begun for the first time, which nobody has had before. With None, any task may have
+        changed: news have been missed, as before the first. It says whether that was of interest; to whom little is,
+        may be told a little later. `heard` is called with what anybody says, as a function that gives it, before it is
         told of changes that were made after that.
         """
 
@@ -155,7 +158,7 @@ class SharedTaskStore(TaskStore):
     async def claim(self, name: str, seconds: float) -> bool:
         """Have something for so long that one process may have at a time; False if another has it.
 
-        Whoever has it already has it until then instead.
+        Whoever has it already has it until then at least.
         """
 
     @abstractmethod
@@ -164,7 +167,7 @@ class SharedTaskStore(TaskStore):
 
     @abstractmethod
     async def say(self, id: TaskId, said: JSONObject) -> None:
-        """Have all who follow hear what is said about a task. Nobody keeps it, and what is too large is not said."""
+        """Have all who follow now hear what is said about a task; what is too large is not said."""
 
     @abstractmethod
     async def beat(self, held: Mapping[TaskId, int]) -> Collection[TaskId]:

@@ -33,7 +33,6 @@ logger = logging.getLogger("mcp_tasks.tasks")
 
 _OF_A_TASK: Final = ("task:", "notes:", "result:")
 _SHARED: Final = ("unfinished", "ends", "changes", "last", "leases", "work", "lapses")
-_GROUP: Final = "workers"
 _MOST_AT_ONCE: Final = 50  # that one look for work brings
 _QUEUED_BYTES: Final = 8 * 1024
 _CLAIMS: Final = 3  # looks for what others were given and have not begun, in the time of a lease
@@ -47,7 +46,6 @@ _NEWS_AT_ONCE: Final = "1000"
 _NEWS_PAUSE_SECONDS: Final = 0.002  # so that where there is much news, it comes together
 _LONGEST_PAUSE_SECONDS: Final = 0.016  # where it is of no interest here
 _AGAIN_SECONDS: Final = 0.5  # until it is asked again when it has failed
-_MOST_SAID: Final = "1000"  # how much is there for those who are slow to hear it
 _SAID_BYTES: Final = 64 * 1024
 
 
@@ -109,9 +107,9 @@ class ValkeyTaskStore(SharedTaskStore):
         self._get, self._page, self._unfinished, self._secret, self._claim = (
             Script(script) for script in (scripts.GET, scripts.PAGE, scripts.UNFINISHED, scripts.SECRET, scripts.CLAIM)
         )
-        self._beat, self._abandoned, self._took, self._give_back, self._stats = (
+        self._beat, self._abandoned, self._took, self._give_back, self._stats, self._say = (
             Script(script)
-            for script in (scripts.BEAT, scripts.ABANDONED, scripts.TOOK, scripts.GIVE_BACK, scripts.STATS)
+            for script in (scripts.BEAT, scripts.ABANDONED, scripts.TOOK, scripts.GIVE_BACK, scripts.STATS, scripts.SAY)
         )
 
     # --- together with others -------------------------------------------------------------------------------------
@@ -132,17 +130,21 @@ class ValkeyTaskStore(SharedTaskStore):
         return [TaskId(id.decode()) for id in lost]
 
     async def abandoned(self, skipped: int, limit: int) -> Mapping[TaskId, TaskRecord | None]:
-        found = await self._engine.run(self._abandoned, self._of_all("leases"), [str(skipped), str(limit)])
-        ids = [TaskId(id.decode()) for id in found]
-        return {**dict.fromkeys(ids), **await self.records(ids)}
+        args = [self._prefix, str(skipped), str(limit)]
+        found = await self._engine.run(self._abandoned, self._of_all("leases"), args)
+        rows = {TaskId(id.decode()): row for id, row in found}
+        return {**dict.fromkeys(rows), **self._unpacked(rows)}
 
     async def wait_for_work(self, worker: str, most: int) -> Mapping[TaskId, TaskRecord | None]:
         self._workers.add(worker)
         try:
             given = await self._given(worker, str(min(most, _MOST_AT_ONCE)))
+            return await self._waiting(given)
         except StoreFailed:
-            self._unsure = True  # it may have given us something all the same
+            self._unsure = True  # it has given us something, or may have
             raise
+
+    async def _waiting(self, given: Mapping[bytes, Any]) -> Mapping[TaskId, TaskRecord | None]:
         waiting: dict[TaskId, int] = {}
         begun: dict[TaskId, TaskRecord | None] = {}
         for at, entry in given.items():
@@ -169,15 +171,15 @@ class ValkeyTaskStore(SharedTaskStore):
 
     async def _given(self, worker: str, most: str) -> Mapping[bytes, Any]:
         stream = self._prefix + "work"
-        group = (stream, _GROUP)
-        reading = ("XREADGROUP", "GROUP", _GROUP, worker, "COUNT", most)
+        group = (stream, scripts.GROUP)
+        reading = ("XREADGROUP", "GROUP", scripts.GROUP, worker, "COUNT", most)
         if self._unsure:
             found = await self._work.do(*reading, "STREAMS", stream, "0", group=group)
             self._unsure = False
             if given := (found or {}).get(stream.encode()):
                 return given  # type: ignore[no-any-return]
         if trio.current_time() >= self._claims_at:
-            claiming = ("XAUTOCLAIM", stream, _GROUP, worker, self._lease_ms, "0", "COUNT", most)
+            claiming = ("XAUTOCLAIM", stream, scripts.GROUP, worker, self._lease_ms, "0", "COUNT", most)
             found = await self._work.do(*claiming, group=group)
             if found and found[1]:
                 return found[1]  # type: ignore[no-any-return]
@@ -188,7 +190,7 @@ class ValkeyTaskStore(SharedTaskStore):
     async def took(self, worker: str, ids: Collection[TaskId]) -> None:
         entries = [entry for id in ids for entry in self._entries.pop(id, ())]
         if entries:
-            await self._engine.run(self._took, self._of_all("work"), [_GROUP, *entries])
+            await self._engine.run(self._took, self._of_all("work"), entries)
 
     async def close(self) -> None:
         """Give back what was given to workers here in their last moment, when they could not hear of it any more."""
@@ -201,7 +203,7 @@ class ValkeyTaskStore(SharedTaskStore):
 
     async def give_back(self, worker: str) -> None:
         self._entries.clear()
-        await self._engine.run(self._give_back, self._of_all("work"), [_GROUP, worker])
+        await self._engine.run(self._give_back, self._of_all("work"), [self._prefix, worker])
 
     async def claim(self, name: str, seconds: float) -> bool:
         who = [self._name, str(max(1, round(seconds * 1000)))]
@@ -273,7 +275,6 @@ class ValkeyTaskStore(SharedTaskStore):
     async def replace(self, new: TaskRecord) -> bool:
         outcome, large = self._ended(new)
         head, known = self._packer.head(new), len(new.answers)
-        given = self._entries.get(new.id, [])  # it is begun, and waits no more
         while True:
             # The journal only grows, at its end; most changes add nothing to it.
             answer = await self._engine.run(
@@ -291,24 +292,24 @@ class ValkeyTaskStore(SharedTaskStore):
                     str(known),
                     str(new.runs),
                     self._lease_ms,
-                    _GROUP,
-                    str(len(given)),
-                    *given,
                     *self._packer.notes(new, known),
                 ],
             )
-            if answer[0] == b"done":
-                self._entries.pop(new.id, None)
             if answer[0] != b"notes":
-                return bool(answer[0] == b"done")
+                break
             known = answer[1]
+        if answer[0] == b"done" and answer[1] in (entries := self._entries.get(new.id, [])):
+            entries.remove(answer[1])  # that it waited is over
+        return bool(answer[0] == b"done")
 
     async def remove(self, *ids: TaskId) -> None:
         if ids:
             # Of what the engine has forgotten by itself, whose it was is only known from when it was due.
             args = [word for id in ids for word in (id, self._owners.pop(id, ""))]
             await self._engine.run(
-                self._remove, self._of_all("unfinished", "ends", "changes", "leases", "lapses"), [self._prefix, *args]
+                self._remove,
+                self._of_all("unfinished", "ends", "changes", "leases", "lapses", "work"),
+                [self._prefix, *args],
             )
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -322,8 +323,11 @@ class ValkeyTaskStore(SharedTaskStore):
         raise StoreFailed(f"Task {id} cannot be read")
 
     async def records(self, ids: Collection[TaskId]) -> Mapping[TaskId, TaskRecord | None]:
+        return self._unpacked(dict(zip(ids, await self._rows(ids), strict=True)) if ids else {})
+
+    def _unpacked(self, rows: Mapping[TaskId, Any]) -> Mapping[TaskId, TaskRecord | None]:
         found: dict[TaskId, TaskRecord | None] = {}
-        for id, row in zip(ids, await self._rows(ids) if ids else (), strict=True):
+        for id, row in rows.items():
             if row is None:
                 found[id] = None
             else:
@@ -374,7 +378,9 @@ class ValkeyTaskStore(SharedTaskStore):
             return float(ends) / 1_000_000
         return None
 
-    async def follow(self, changed: Callable[[News | None], bool], heard: Callable[[TaskId, JSONObject], None]) -> None:
+    async def follow(
+        self, changed: Callable[[News | None], bool], heard: Callable[[TaskId, Callable[[], JSONObject]], None]
+    ) -> None:
         changes, said = self._of_all("changes", "said")
         last: dict[str, bytes] = {}
         pause = _NEWS_PAUSE_SECONDS
@@ -392,12 +398,10 @@ class ValkeyTaskStore(SharedTaskStore):
                 continue
             for at, entry in found.get(said.encode(), {}).items():
                 last[said] = at
-                fields = dict(entry)
-                self._hear(TaskId(fields[b"id"].decode()), fields[b"said"], heard)
+                self._hear(entry, heard)
             for at, entry in found.get(changes.encode(), {}).items():
                 last[changes] = at
-                version, what, id = entry[0][1].decode().split(" ", 2)
-                if changed(News(TaskId(id), int(version), over=what == "over", begun=what == "begun")):
+                if changed(_news(entry)):
                     heeded = True
             if found:
                 pause = _NEWS_PAUSE_SECONDS if heeded else min(pause * 2, _LONGEST_PAUSE_SECONDS)
@@ -407,19 +411,20 @@ class ValkeyTaskStore(SharedTaskStore):
         found: Mapping[bytes, Any] = await self._news.do("XREVRANGE", stream, "+", "-", "COUNT", "1") or {}
         return next(iter(found), b"0")
 
-    def _hear(self, id: TaskId, kept: bytes, heard: Callable[[TaskId, JSONObject], None]) -> None:
+    def _hear(self, entry: Any, heard: Callable[[TaskId, Callable[[], JSONObject]], None]) -> None:
         try:
-            heard(id, decode(self._box.take(id, "said", kept)))
+            fields = dict(entry)
+            id, kept = TaskId(fields[b"id"].decode()), fields[b"said"]
+            heard(id, lambda: decode(self._box.take(id, "said", kept)))
         except Exception:  # it is no fact, and may be lost
-            logger.exception("what is said about task %s cannot be passed on", id)
+            logger.exception("what is said about a task cannot be passed on")
 
     async def say(self, id: TaskId, said: JSONObject) -> None:
         words = self._box.put(id, "said", encode(said))
         if len(words) > _SAID_BYTES:
             logger.info("what is said about task %s is too large to be passed on: %s bytes", id, len(words))
             return
-        entry = ("id", id, "said", words)
-        await self._engine.do("XADD", self._prefix + "said", "MAXLEN", "~", _MOST_SAID, "*", *entry)
+        await self._engine.run(self._say, self._of_all("said"), [id, words])
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
@@ -458,6 +463,15 @@ def _ends(record: TaskRecord) -> tuple[str, str]:
     if end is None:
         return "", ""
     return str(microseconds(end)), str(max(0, round((end - record.updated_at) * 1000)))
+
+
+def _news(entry: Any) -> News | None:
+    # None where others put it in words that we do not know: then any task may have changed.
+    try:
+        version, what, id = entry[0][1].decode().split(" ", 2)
+        return News(TaskId(id), int(version), over=what == "over", begun=what == "begun")
+    except (LookupError, ValueError):
+        return None
 
 
 def _owned(member: bytes) -> tuple[TaskId, str]:

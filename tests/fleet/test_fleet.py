@@ -600,6 +600,30 @@ async def test_whoever_dies_with_a_state_lets_others_have_it(fleet: Fleet) -> No
         fleet.dead.discard("two")
 
 
+@requirement("C26-263")
+@with_fleet
+async def test_that_a_state_was_used_is_said_later_if_the_engine_is_away(fleet: Fleet) -> None:
+    fleet.lease_seconds = LEASE
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    async with client(one) as first, client(two) as second:
+        params = await take_along(first)
+        under_way = await second.ask("tools/call", params)
+        while fleet.log[-1] != ("two", "begun"):
+            await trio.lowlevel.checkpoint()
+        fleet.dead.add("two")
+        fleet.go.set()
+        await second.answer(under_way)
+        fleet.dead.discard("two")
+        while two.tasks.others._claims:
+            await trio.lowlevel.checkpoint()
+        store = one.tasks.shared
+        assert isinstance(store, ValkeyTaskStore)
+        async with open_engine(fleet.redis.url) as engine:
+            (key,) = await engine.do("KEYS", f"{{{fleet.prefix}}}:claim:*")
+            assert await engine.do("PTTL", key) > 60_000
+        assert is_refused(await brought(first, params))
+
+
 @with_fleet
 async def test_a_state_is_not_lost_because_the_engine_is_away(fleet: Fleet) -> None:
     front = await fleet.join("front", works=False)
@@ -637,10 +661,8 @@ async def begin_to_talk(remote: Remote, steps: int = 2) -> str:
 
 async def waits(peer: Peer, id: str, users: int = 1) -> None:
     """Until requests for the result have looked at the record, and wait for news."""
-    others = peer.tasks.others
-    while (there := others._elsewhere.get(TaskId(id))) is None or there.users < users:
+    while (link := peer.awaited.get(TaskId(id)) or peer.links.get(TaskId(id))) is None or len(link._routes) < users:
         await trio.lowlevel.checkpoint()
-    await peer.tasks.get(TaskId(id), Principal(ADA))
 
 
 def heard(remote: Remote) -> list[Any]:
@@ -742,6 +764,35 @@ async def test_whoever_has_seen_that_a_task_is_over_hears_no_more_of_it(fleet: F
         while "completed" not in heard(remote)[len(said) :]:
             await trio.lowlevel.checkpoint()
         assert [word for word in heard(remote)[len(said) :] if word in (1, 2)] == []
+
+
+@requirement("T25-161")
+@with_fleet
+async def test_after_it_was_cancelled_nothing_more_is_heard_of_a_task(fleet: Fleet) -> None:
+    """Where its result is waited for, and it was not made: its worker has not heard of it and talks on."""
+    one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
+    worker = await fleet.join("worker", works=True)
+    for peer in (one, worker):
+        talking(fleet, peer)
+    async with client(one, OLD) as first, client(two, OLD) as second:
+        id = await begin_to_talk(first)
+        while not fleet.who("said"):
+            await trio.lowlevel.checkpoint()
+        waiting = await second.ask("tasks/result", {"taskId": id})
+        await waits(two, id)
+        await second.request("tasks/cancel", {"taskId": id})
+        before = heard(second)
+        related = {"io.modelcontextprotocol/related-task": {"taskId": id}}
+        params = {"progressToken": "far", "progress": 3, "total": 3, "_meta": related}
+        await worker.tasks.others.say(TaskId(id), {"method": "notifications/progress", "params": params})
+        again = await begin_to_talk(first)
+        while heard(first).count(2) < 2:  # so it has come by
+            await trio.lowlevel.checkpoint()
+        await second.request("tasks/get", {"taskId": again})
+        assert "error" in await second.response(waiting)
+        assert heard(second) == before
+        fleet.go.set()
+        await until(first, again, "completed")
 
 
 @with_fleet
@@ -875,7 +926,8 @@ async def test_many_are_looked_after_at_once(fleet: Fleet, monkeypatch: pytest.M
         for id in orders:
             await answer(remote, id)
             await until(remote, id, "completed")
-    assert first.tasks.live == 0
+        while first.tasks.live:  # it finds that it has lost all of them
+            await trio.lowlevel.checkpoint()
 
 
 @with_fleet
@@ -1042,6 +1094,22 @@ async def test_before_it_leaves_it_can_be_drained(fleet: Fleet) -> None:
         await drained.wait()
     assert fleet.who("begun") == ["first", "first", "second", "second"]
     assert fleet.who("paid") == ["first", "first", "second"]
+
+
+@with_fleet
+async def test_whoever_waits_at_a_server_that_leaves_its_work_to_others_is_asked_by_them(fleet: Fleet) -> None:
+    """It still answers; what was asked here, or said, comes from elsewhere now."""
+    first = await fleet.join("first", works=True)
+    async with client(first, OLD) as remote:
+        id = await begin(remote)
+        waiting = await remote.ask("tasks/result", {"taskId": id})
+        await remote.expect("elicitation/create")
+        await first.drain(9)
+        await fleet.join("second", works=True)
+        fleet.go.set()
+        await remote.reply(await remote.expect("elicitation/create"), NAMED)
+        assert (await remote.answer(waiting))["content"][0]["text"] == "a lamp for Ada, receipt"
+    assert fleet.who("begun") == ["first", "second"]
 
 
 @with_fleet

@@ -97,7 +97,7 @@ async def test_what_is_said_reaches_all(
     ):
         send, receive = trio.open_memory_channel[Any](100)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(other.follow, send.send_nowait, lambda *said: send.send_nowait(said))
+            nursery.start_soon(other.follow, send.send_nowait, lambda id, read: send.send_nowait((id, read())))
             assert await receive.receive() is None
             await one.create(record("a"))
             await one.say(TaskId("a"), {"word": "x" * 65_536})
@@ -124,7 +124,9 @@ async def test_one_process_at_a_time_has_what_it_claims(redis: Redis, fresh_pref
         assert await other.claim("a", 60)
         assert not await one.claim("a", 60)
         assert await other.claim("a", 0.001)
-        while not await one.claim("a", 60):
+        assert not await one.claim("a", 60), "nor does one have it for less than before"
+        assert await one.claim("b", 0.001)
+        while not await other.claim("b", 60):
             pass
 
 
@@ -146,6 +148,70 @@ async def test_nothing_stays_of_work_that_was_taken(redis: Redis, fresh_prefix: 
         assert list(await store.wait_for_work("two", 9)) == ["b"]
 
 
+async def test_what_waits_no_more_is_not_in_the_queue(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
+    """Settled or removed before anybody had it, or meanwhile; and who leaves gives back only what still waits."""
+    prefix = fresh_prefix()
+    queue = f"{{{prefix}}}:work"
+    async with open_engine(redis.url) as engine:
+        async with open_valkey(redis.url, prefix=prefix) as store:
+            for name in ("settled", "removed"):
+                await store.create(record(name, runs=0))
+            assert await store.replace(returned(record("settled", runs=0), {}))
+            await store.remove(TaskId("removed"))
+            assert await engine.do("XLEN", queue) == 0
+            for name in ("a", "b", "c"):
+                await store.create(record(name, runs=0))
+            assert len(await store.wait_for_work("one", 9)) == 3
+            assert await store.replace(evolve(record("a", runs=0), version=1, runs=1, runner="other"))
+            await store.remove(TaskId("b"))
+        left = await engine.do("XRANGE", queue, "-", "+")
+        assert [dict(fields)[b"id"] for fields in left.values()] == [b"c"]
+
+
+async def test_of_those_who_see_that_something_is_abandoned_one_takes_it(
+    redis: Redis, fresh_prefix: Callable[[], str]
+) -> None:
+    """Whoever is quicker; nobody takes over what was just taken over by another."""
+    prefix = fresh_prefix()
+    async with (
+        open_valkey(redis.url, prefix=prefix, lease_seconds=0.001) as one,
+        open_valkey(redis.url, prefix=prefix) as other,
+    ):
+        await one.create(record("a", runs=1, runner="dead"))
+        run = one._engine.run
+
+        async def overtaken(*args: Any) -> Any:
+            found = await run(*args)
+            await other.replace(evolve(record("a"), version=1, runs=2, runner="other"))
+            return found
+
+        while not (seen := await one.abandoned(0, 9)):
+            pass
+        one._engine.run = overtaken  # type: ignore[method-assign]
+        seen = await one.abandoned(0, 9)
+        one._engine.run = run  # type: ignore[method-assign]
+        old = seen[TaskId("a")]
+        assert old is not None
+        assert not await one.replace(evolve(old, version=old.version + 1, runs=old.runs + 1, runner="one"))
+
+
+async def test_news_in_other_words_are_news(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
+    """From an older or a newer process: then anything may have happened."""
+    prefix = fresh_prefix()
+    async with open_valkey(redis.url, prefix=prefix) as store, open_engine(redis.url) as engine:
+        send, receive = trio.open_memory_channel[Any](100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.follow, send.send_nowait, lambda *said: None)
+            assert await receive.receive() is None
+            await engine.do("XADD", f"{{{prefix}}}:changes", "*", "id", "a", "version", "1")
+            assert await receive.receive() is None
+            await engine.do("XADD", f"{{{prefix}}}:said", "*", "words", "a")
+            await store.create(record("b"))
+            await store.remove(TaskId("b"))
+            assert await receive.receive() == ("b", -1, True, False)
+            nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "sealed"])
 async def test_new_work_is_in_the_queue(redis: Redis, fresh_prefix: Callable[[], str], key: bytes | None) -> None:
     """The whole of it, if it is small; it leaves the queue as it is begun. Whatever else waits is looked at."""
@@ -156,12 +222,10 @@ async def test_new_work_is_in_the_queue(redis: Redis, fresh_prefix: Callable[[],
         record("bare", runs=0),
         record("large", runs=0, origin={"params": "x" * 10_000}),
         record("noted", runs=0, answers={"k": 1}),
-        record("over", runs=0, answers={"k": 1}),
     ]
     async with open_valkey(redis.url, prefix=prefix, key=key) as store, open_engine(redis.url) as engine:
         for one in waiting:
             await store.create(one)
-        assert await store.replace(returned(waiting[-1], {}))
         queue = f"{{{prefix}}}:work"
         assert (b"secret" in str(await engine.do("XRANGE", queue, "-", "+")).encode()) is (key is None)
         looked: list[TaskId] = []
@@ -173,8 +237,8 @@ async def test_new_work_is_in_the_queue(redis: Redis, fresh_prefix: Callable[[],
 
         store.records = counted  # type: ignore[method-assign]
         given = await store.wait_for_work("one", 9)
-        assert given == {**{one.id: one for one in waiting[:-1]}, "over": None}
-        assert looked == ["large", "noted", "over"]
+        assert given == {one.id: one for one in waiting}
+        assert looked == ["large", "noted"]
         assert await store.replace(evolve(small, version=1, runs=1, runner="one"))
         assert await engine.do("XLEN", queue) == len(waiting) - 1
         await store.took("one", given)
