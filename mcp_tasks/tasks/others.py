@@ -332,7 +332,8 @@ class Others:
             await self._store.claim(name, left)
         else:
             await self._store.unclaim(name)
-        self._claims.pop(name, None)
+        if self._claims.get(name) == until:  # and not ours again
+            del self._claims[name]
 
     # --- news -----------------------------------------------------------------------------------------------------
 
