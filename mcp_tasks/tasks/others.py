@@ -240,13 +240,14 @@ class Others:
         """
         registry, lease = self._registry, self._store.lease_seconds
         well_since = -math.inf
+        many = _AT_ONCE
         while True:
             await trio.sleep(lease / _BEATS)
-            left, seen = 0, _AT_ONCE
+            left, seen = 0, many
             try:
-                while seen == _AT_ONCE:
+                while seen == many:
                     asked = trio.current_time()
-                    abandoned = await self._store.abandoned(left, _AT_ONCE)
+                    abandoned = await self._store.abandoned(left, many)
                     if trio.current_time() > asked + lease / _PROMPT:
                         raise StoreFailed
                     if asked < well_since + lease:
@@ -260,8 +261,10 @@ class Others:
                         logger.error("task %s could not be looked after", id, exc_info=failure)
                     seen = len(abandoned)
                     left += seen - len(ours) + len(failures)
+                many = min(many * 2, _AT_ONCE)
             except Exception:
                 logger.exception("tasks that were abandoned could not be looked after")
+                many = max(many // 4, 1)  # it may have been so many that took so long, and not the engine
                 # Nobody could say that work goes on: whoever lives is first to have time to say so again.
                 well_since = trio.current_time()
 

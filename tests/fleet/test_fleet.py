@@ -931,6 +931,36 @@ async def test_many_are_looked_after_at_once(fleet: Fleet, monkeypatch: pytest.M
 
 
 @with_fleet
+async def test_many_that_take_long_to_read_are_not_an_engine_that_is_away(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would ever look after them."""
+    fleet.lease_seconds = LEASE
+    front = await fleet.join("front", works=False)
+    await fleet.join("first", works=True)
+    async with client(front) as remote:
+        fragile = [await begin(remote, "fragile") for _ in range(3)]
+        for id in fragile:
+            await until(remote, id, "input_required")
+        fleet.dead.add("first")
+        store = front.tasks.shared
+        assert isinstance(store, ValkeyTaskStore)
+        abandoned = store.abandoned
+
+        async def slow(skipped: int, limit: int) -> Mapping[TaskId, TaskRecord | None]:
+            asked = trio.current_time()
+            found = await abandoned(skipped, limit)
+            while limit > 1 and trio.current_time() < asked + LEASE / 5:
+                await trio.lowlevel.checkpoint()
+            return found
+
+        monkeypatch.setattr(store, "abandoned", slow)
+        for id in fragile:
+            await until(remote, id, "failed")
+        fleet.dead.discard("first")
+
+
+@with_fleet
 async def test_a_worker_that_was_away_too_long_begins_nothing_that_must_not_be_repeated(fleet: Fleet) -> None:
     """It has not noticed yet that another has its task; by its own clock it could have lost it, so it looks."""
     fleet.lease_seconds = LEASE
