@@ -92,6 +92,7 @@ class TaskRegistry(Questions):
         """Tasks that were lost to others while their work was under way, and whose handlers have not come to an end."""
         self.watched: dict[TaskId, list[Callable[[TaskRecord], None]]] = {}
         """Who is told of the changes of a task."""
+        self._told_meanwhile: list[dict[TaskId, TaskRecord]] = []  # by pages that are being read
         self.others = Others(self)
         """What other processes do, where the store is shared."""
         self.lifetimes = Lifetimes(self)
@@ -225,11 +226,20 @@ class TaskRegistry(Questions):
         """The record of a task. Raises `TaskNotFound`, for a foreign task too (T25-142, T25-143)."""
         now = await self.lifetimes.now()
         live = self.lives.get(id)
-        record = await self.store.get(id) if live is None else live.record
+        record = await self._read(id) if live is None else live.record
         if record is None or record.principal != principal or is_over(record, now):
             raise TaskNotFound(id)
         self._noticed(record)
         return record
+
+    async def _read(self, id: TaskId) -> TaskRecord | None:
+        # What observers were told while it was read must not be followed by what it was before.
+        if id not in self.watched:
+            return await self.store.get(id)
+        told: list[TaskRecord] = []
+        with self.watching([id], told.append):
+            record = await self.store.get(id)
+        return told[-1] if told and record is not None and told[-1].version > record.version else record
 
     def _noticed(self, record: TaskRecord) -> None:
         # Whoever has seen that a task is over hears no more of it: its watchers are told now, not when the news come.
@@ -301,8 +311,14 @@ class TaskRegistry(Questions):
                 raise InvalidCursor
             after = int(position)
         size = self.limits.page_size
-        found = await self.store.page(principal, after, size + 1)
-        records = [record for _, record in found[:size] if not is_over(record, now)]
+        told: dict[TaskId, TaskRecord] = {}  # while the page is read: it must not be older than that
+        self._told_meanwhile.append(told)
+        try:
+            found = await self.store.page(principal, after, size + 1)
+        finally:
+            self._told_meanwhile = [other for other in self._told_meanwhile if other is not told]
+        newest = [max(record, told.get(record.id, record), key=lambda one: one.version) for _, record in found[:size]]
+        records = [record for record in newest if not is_over(record, now)]
         for record in records:
             self._noticed(record)
         if len(found) <= size:
@@ -488,6 +504,8 @@ class TaskRegistry(Questions):
 
     def tell(self, record: TaskRecord, *observers: Callable[[TaskRecord], None]) -> None:
         """Tell observers of a change, and whoever watches the task."""
+        for told in self._told_meanwhile:
+            told[record.id] = record
         watchers = self.watched.get(record.id, ())
         if watchers:
             self.others.told[record.id] = record.version

@@ -409,3 +409,46 @@ def test_times_that_do_not_add_up_make_nobody_busy(epoch):
 
     for number in range(50):
         run(main, number)
+
+
+class LateStore(MemoryTaskStore):
+    """What was read comes late, once a change was made and told of; like that of any store that takes time."""
+
+    change = None
+
+    async def get(self, id):
+        record = await super().get(id)
+        await self.happened()
+        return record
+
+    async def page(self, principal, after, limit):
+        found = await super().page(principal, after, limit)
+        await self.happened()
+        return found
+
+    async def happened(self):
+        change, self.change = self.change, None
+        if change is not None:
+            await change()
+
+
+@pytest.mark.requirement("T25-064")
+@pytest.mark.parametrize("how", ["get", "list"])
+async def test_nobody_is_shown_what_was_before_what_was_told(how):
+    registry, told = TaskRegistry(LateStore()), []
+    record = await registry.create(Call("tools/call", {}), OWNERS[0])
+    live = registry.lives[record.id]
+
+    async def settled():
+        await registry.settle(live, Returned({}))
+
+    with registry.watching([record.id], told.append):
+        registry.store.change = settled
+        if how == "get":
+            del registry.lives[record.id]  # as where its work is in another process, whose news come from there
+            seen = await registry.get(record.id, OWNERS[0])
+        else:
+            seen = (await registry.list(OWNERS[0], None)).records[0]
+    assert told == [seen]
+    assert seen.state is TaskState.RETURNED
+    assert registry._told_meanwhile == []
