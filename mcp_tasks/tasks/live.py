@@ -112,6 +112,7 @@ class Live(Job):
         "home",
         "inherited",
         "leased_at",
+        "left",
         "on_change",
         "record",
         "runner",
@@ -135,6 +136,8 @@ class Live(Job):
         """Questions that are open and that the work has not come to yet: of its run before, or said ahead."""
         self.leased_at = trio.current_time()
         """When it was last certain that the work is ours to do; before that was asked, not after."""
+        self.left = False
+        """Whether it was stopped to go on elsewhere: what it has asked stays open."""
         self.work: Work | None = None
         self.home: Workers | None = None
         self._registry = registry
@@ -150,6 +153,7 @@ class Live(Job):
 
     def leave(self) -> None:
         """Stop the work, if it has begun, so that it goes on in another process."""
+        self.left = True
         if self.scope is not None:
             self.scope.cancel()
 

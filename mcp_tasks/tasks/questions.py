@@ -139,7 +139,7 @@ class Questions(ABC):
 
 
 class _Withdrawal(Job):
-    """Gives up a question, unless everything is ending."""
+    """Gives up a question, unless everything is ending, or its work goes on elsewhere."""
 
     __slots__ = ("_key", "_live", "_registry")
 
@@ -151,8 +151,10 @@ class _Withdrawal(Job):
 
     async def do(self) -> None:
         await trio.lowlevel.checkpoint()
-        while True:
+        while not self._live.left:
             try:
-                return await self._registry.withdraw(self._live, self._key)
+                await self._registry.withdraw(self._live, self._key)
             except StoreFailed:
                 await trio.sleep(_RETRY_SECONDS)  # nobody else will say that it is not asked any more
+            else:
+                return

@@ -1135,9 +1135,12 @@ async def test_whoever_waits_at_a_server_that_leaves_its_work_to_others_is_asked
         waiting = await remote.ask("tasks/result", {"taskId": id})
         await remote.expect("elicitation/create")
         await first.drain(9)
+        question = await remote.expect("elicitation/create")  # it is still open, and somebody will want to know
         await fleet.join("second", works=True)
+        while "second" not in fleet.who("begun"):
+            await trio.lowlevel.checkpoint()
         fleet.go.set()
-        await remote.reply(await remote.expect("elicitation/create"), NAMED)
+        await remote.reply(question, NAMED)
         assert (await remote.answer(waiting))["content"][0]["text"] == "a lamp for Ada, receipt"
     assert fleet.who("begun") == ["first", "second"]
 
