@@ -184,11 +184,10 @@ class Peer(Offering):
         others, again = self.tasks.others, partial(revive, self)
         nursery.start_soon(others.follow, partial(pass_on, self))
         nursery.start_soon(others.beat)
-        at_once = self.limits.tasks_at_once
-        nursery.start_soon(partial(others.rescue, again, home, at_once=at_once if self.works else 0))
+        nursery.start_soon(partial(others.rescue, again, home, works=self.works))
         if self.works:
             name = f"{self.info.name} {secrets.token_hex(8)}"
-            nursery.start_soon(partial(others.work, name, again, home, at_once=at_once))
+            nursery.start_soon(partial(others.work, name, again, home, at_once=self.limits.tasks_at_once))
 
     async def drain(self, seconds: float) -> None:
         """Before an end that can wait: leave tasks to others, and wait for those that cannot be left to be over.

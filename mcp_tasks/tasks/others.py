@@ -233,10 +233,11 @@ class Others:
             except Exception:
                 logger.exception("task %s could not be left; it is taken over when its lease is over", record.id)
 
-    async def rescue(self, revive: Revive, home: Workers, *, at_once: int) -> None:
+    async def rescue(self, revive: Revive, home: Workers, *, works: bool) -> None:
         """Look after tasks whose process has gone: begin them again here, or settle them; runs until it is cancelled.
 
-        Where `at_once` tasks are under way, what is to be begun again is left to others.
+        Without `works`, what is to be begun again is left to those who do. They take all of it, however much they have
+        to do: those who have room for more may be waiting for the very ones that were left.
         """
         registry, lease = self._registry, self._store.lease_seconds
         well_since = -math.inf
@@ -252,8 +253,7 @@ class Others:
                         raise StoreFailed
                     if asked < well_since + lease:
                         break
-                    room = 0 if registry.draining else at_once - len(registry.lives)
-                    ours = self._saved_here(abandoned.values(), room)
+                    ours = self._saved_here(abandoned.values(), works and not registry.draining)
                     failures = await take_up(registry, ours, revive, home)
                     for id, failure in failures.items():
                         if isinstance(failure, StoreFailed):
@@ -268,15 +268,10 @@ class Others:
                 # Nobody could say that work goes on: whoever lives is first to have time to say so again.
                 well_since = trio.current_time()
 
-    def _saved_here(self, abandoned: Iterable[TaskRecord | None], room: int) -> list[TaskRecord]:
-        # Whatever has failed with its process; of what is to be begun again, as much as there is room for.
+    def _saved_here(self, abandoned: Iterable[TaskRecord | None], works: bool) -> list[TaskRecord]:
         here = self._registry.lives.keys() | self._registry.unwinding
-        saved = []
-        for record in abandoned:
-            if record is not None and record.id not in here and (room > 0 or not record.restartable):
-                saved.append(record)
-                room -= record.restartable
-        return saved
+        others = (record for record in abandoned if record is not None and record.id not in here)
+        return [record for record in others if works or not record.restartable]
 
     async def work(self, worker: str, revive: Revive, home: Workers, *, at_once: int) -> None:
         """Begin the tasks that wait, `at_once` of them at most being under way here; until drained, or cancelled."""
