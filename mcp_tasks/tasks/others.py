@@ -237,7 +237,7 @@ class Others:
         """Look after tasks whose process has gone: begin them again here, or settle them; runs until it is cancelled.
 
         Without `works`, what is to be begun again is left to those who do. They take all of it, however much they have
-        to do: those who have room for more may be waiting for the very ones that were left.
+        to do: it was begun once, and is to go on within the time that is stated for that.
         """
         registry, lease = self._registry, self._store.lease_seconds
         well_since = -math.inf
@@ -261,7 +261,8 @@ class Others:
                         logger.error("task %s could not be looked after", id, exc_info=failure)
                     seen = len(abandoned)
                     left += seen - len(ours) + len(failures)
-                many = min(many * 2, _AT_ONCE)
+                else:
+                    many = min(many * 2, _AT_ONCE)  # only once all were looked after: else it is soon too many again
             except Exception:
                 logger.exception("tasks that were abandoned could not be looked after")
                 many = max(many // 4, 1)  # it may have been so many that took so long, and not the engine
