@@ -21,6 +21,7 @@ from ..errors import StoreFailed, TaskAlreadySettled, TaskExpired, TaskNotFound
 from .live import Elsewhere, Live
 from .model import TaskRecord
 from .recovery import Revive, take_up
+from .state import TaskState
 from .store import News, SharedTaskStore
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Others:
         self._silent_until = -math.inf
         self._claims: dict[str, float] = {}  # when others may have what we have; infinity while that is not known
         self.room = trio.lowlevel.ParkingLot()
-        """Where those wait who want there to be fewer tasks here."""
+        """Where those wait who want there to be less to do here."""
 
     @property
     def _store(self) -> SharedTaskStore:
@@ -275,15 +276,17 @@ class Others:
         return [record for record in others if works or not record.restartable]
 
     async def work(self, worker: str, revive: Revive, home: Workers, *, at_once: int) -> None:
-        """Begin the tasks that wait, `at_once` of them at most being under way here; until drained, or cancelled."""
+        """Begin tasks that wait, while fewer than `at_once` have something to do here; until drained, or cancelled."""
         registry = self._registry
         try:
             while not registry.draining:
-                if len(registry.lives) >= at_once:
+                # What waits for an answer takes no room: whoever is to give it may be waiting for what is in the queue.
+                busy = sum(live.record.state is not TaskState.INPUT_REQUIRED for live in registry.lives.values())
+                if busy >= at_once:
                     await self.room.park()
                     continue
                 try:
-                    given = await self._store.wait_for_work(worker, at_once - len(registry.lives))
+                    given = await self._store.wait_for_work(worker, at_once - busy)
                     if registry.draining:
                         return
                     waiting = [record for record in given.values() if record is not None]

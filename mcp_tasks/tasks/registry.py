@@ -44,7 +44,7 @@ from .live import SETTLES, Change, Fresh, InOrder, Live, Revived, Work, nobody, 
 from .model import EMPTY, Call, Outcome, Page, Raised, Returned, Stopped, TaskRecord
 from .others import Others
 from .questions import Questions
-from .state import advance
+from .state import TaskState, advance
 from .store import MemoryTaskStore, Room, SharedTaskStore, TaskStore
 
 __all__ = ["Revived", "TaskRegistry", "Work", "mint_task_id"]
@@ -499,6 +499,8 @@ class TaskRegistry(Questions):
             live.told = record.version
             if record.settled:
                 self.drop(live)
+            elif record.state is TaskState.INPUT_REQUIRED:
+                self.others.room.unpark_all()
             live.changed()
             self.tell(record, live.on_change)
 

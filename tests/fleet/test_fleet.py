@@ -428,13 +428,39 @@ async def test_a_worker_takes_no_more_than_it_can_do(fleet: Fleet) -> None:
     fleet.limits = Limits(tasks_at_once=2)
     front = await fleet.join("front", works=False)
     worker = await fleet.join("worker", works=True)
+    most = 0
+
+    def holding(peer: Peer) -> None:
+        @peer.tool(task="required")
+        async def hold(what: str) -> str:
+            nonlocal most
+            most = max(most, peer.tasks.live)
+            await fleet.go.wait()
+            return what
+
+    holding(front)
+    holding(worker)
     async with client(front) as remote:
-        ids = [await begin(remote) for _ in range(25)]
+        ids = [await begin(remote, "hold") for _ in range(25)]
+        while worker.tasks.live < 2:
+            await trio.lowlevel.checkpoint()
         fleet.go.set()
         for id in ids:
+            await until(remote, id, "completed")
+    assert most == 2
+
+
+@with_fleet
+async def test_what_waits_for_an_answer_keeps_nothing_else_waiting(fleet: Fleet) -> None:
+    """Whoever answers may want the last one first."""
+    fleet.limits = Limits(tasks_at_once=2)
+    front = await fleet.join("front", works=False)
+    await fleet.join("worker", works=True)
+    fleet.go.set()
+    async with client(front) as remote:
+        ids = [await begin(remote) for _ in range(7)]
+        for id in reversed(ids):
             await answer(remote, id)
-            assert worker.tasks.live <= 2
-        for id in ids:
             await until(remote, id, "completed")
 
 
