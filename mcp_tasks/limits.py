@@ -31,7 +31,10 @@ class Limits(Shape):
     task_runs: int = field(default=10, validator=gt(0))
     """How often a restartable task is begun: one that is interrupted every time may be what brings its process down."""
     tasks_at_once: int = field(default=100, validator=gt(0))
-    """Tasks whose work one process of several takes from the others; it may have more of its own."""
+    """With how many tasks that have something to do one process of several takes no new ones of the others.
+
+    What waits for an answer is beyond that, and so is what was made there or is left by one that has died.
+    """
     default_ttl_ms: int = field(default=3_600_000, validator=gt(0))
     """The lifetime of a task whose requestor asked for none: one hour from its creation."""
     max_ttl_ms: int = field(default=86_400_000, validator=gt(0))

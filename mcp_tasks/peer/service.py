@@ -339,6 +339,7 @@ class Service:
         connection, registry = self._connection, self._registry
         if registry.shared is not None:
             return dialect.lower_outcome(await settled_anywhere(connection, id, request_id))
+        # Where there are no others, its questions go by its link, and there is nothing to carry.
         record = await registry.get(id, self._principal)  # only its owner may have its questions
         if record.settled:
             return dialect.lower_outcome(record)

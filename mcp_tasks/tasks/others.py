@@ -34,9 +34,8 @@ logger = logging.getLogger("mcp_tasks.tasks")
 _RETRY_SECONDS = 1.0
 _BEATS = 3  # in the time of a lease
 _PROMPT = 6  # in that time, an engine that is well could answer
-_AT_ONCE = 100
-_LOOKED_AT_ONCE = 50
-_LAST_SECONDS = 1.0
+_AT_ONCE = 100  # abandoned tasks that are asked for, at the most
+_LOOKED_AT_ONCE = 50  # records that are read after news, at the most
 _AFTER_SECONDS = 0.01  # the end of a lifetime, so that it is over by any reckoning
 
 
@@ -298,7 +297,7 @@ class Others:
                     logger.exception("no work can be had now; trying again in a moment")
                     await trio.sleep(_RETRY_SECONDS)
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_SECONDS):
+            with trio.CancelScope(shield=True):
                 try:
                     await self._store.give_back(worker)
                 except Exception:

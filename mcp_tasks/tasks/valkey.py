@@ -34,14 +34,13 @@ logger = logging.getLogger("mcp_tasks.tasks")
 _OF_A_TASK: Final = ("task:", "notes:", "result:")
 _SHARED: Final = ("unfinished", "ends", "changes", "last", "leases", "work", "lapses")
 _MOST_AT_ONCE: Final = 50  # that one look for work brings
-_QUEUED_BYTES: Final = 8 * 1024
-_CLAIMS: Final = 3  # looks for what others were given and have not begun, in the time of a lease
+_QUEUED_BYTES: Final = 8 * 1024  # up to which the whole of a task waits in the queue
+_LOOKS: Final = 3  # for what others were given and have not begun, in the time of a lease
 LEASE_SECONDS: Final = 30.0
 """For how long a task's work counts as going on without a word from whoever does it."""
 
 _SECRET_BYTES: Final = 32
 _NEWS_MS: Final = "2000"  # how long the engine is asked to wait for news
-_LAST_SECONDS: Final = 1.0
 _NEWS_AT_ONCE: Final = "1000"
 _NEWS_PAUSE_SECONDS: Final = 0.002  # so that where there is much news, it comes together
 _LONGEST_PAUSE_SECONDS: Final = 0.016  # where it is of no interest here
@@ -94,7 +93,7 @@ class ValkeyTaskStore(SharedTaskStore):
         self._work = work
         self._name = secrets.token_hex(8)
         self._workers: set[str] = set()
-        self._claims_at = -math.inf
+        self._looks_at = -math.inf
         self._unsure = False
         self._entries: dict[TaskId, list[bytes]] = {}  # of the stream of work, by the task that they are of
         self._prefix = f"{{{prefix}}}:"
@@ -178,12 +177,12 @@ class ValkeyTaskStore(SharedTaskStore):
             self._unsure = False
             if given := (found or {}).get(stream.encode()):
                 return given  # type: ignore[no-any-return]
-        if trio.current_time() >= self._claims_at:
+        if trio.current_time() >= self._looks_at:
             claiming = ("XAUTOCLAIM", stream, scripts.GROUP, worker, self._lease_ms, "0", "COUNT", most)
             found = await self._work.do(*claiming, group=group)
             if found and found[1]:
                 return found[1]  # type: ignore[no-any-return]
-            self._claims_at = trio.current_time() + self.lease_seconds / _CLAIMS
+            self._looks_at = trio.current_time() + self.lease_seconds / _LOOKS
         found = await self._work.do(*reading, "BLOCK", _NEWS_MS, "STREAMS", stream, ">", group=group)
         return (found or {}).get(stream.encode(), {})  # type: ignore[no-any-return]
 
@@ -194,7 +193,7 @@ class ValkeyTaskStore(SharedTaskStore):
 
     async def close(self) -> None:
         """Give back what was given to workers here in their last moment, when they could not hear of it any more."""
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_SECONDS):
+        with trio.CancelScope(shield=True):
             for worker in self._workers:
                 try:
                     await self.give_back(worker)
