@@ -42,6 +42,7 @@ __all__ = [
     "SAY",
     "SECRET",
     "STATS",
+    "TOOK",
     "UNFINISHED",
 ]
 
@@ -62,17 +63,19 @@ local function count_lapse(leases, lapses, id, now)
 end
 """
 
+_QUEUE: Final = f"""
+local function waits_no_more(work, entry)
+  redis.call('XACK', work, '{GROUP}', entry)
+  redis.call('XDEL', work, entry)
+end
+"""
+
 # KEYS: task, notes, result, of, running, unfinished, ends, changes, last, leases, work, lapses
 _COMMON: Final = f"""
 local function lives(left_ms)
   for i = 1, 3 do
     if left_ms == '' then redis.call('PERSIST', KEYS[i]) else redis.call('PEXPIRE', KEYS[i], left_ms + {_AFTER_MS}) end
   end
-end
-local function waits_no_more(entry)
-  redis.call('XACK', KEYS[11], '{GROUP}', entry)
-  redis.call('XDEL', KEYS[11], entry)
-  redis.call('HDEL', KEYS[1], 'entry')
 end
 local function member(id, principal)
   return string.len(id) .. ':' .. id .. principal
@@ -124,6 +127,7 @@ return {'done'}
 
 REPLACE: Final = (
     _LEASES
+    + _QUEUE
     + _COMMON
     + """
 local id, principal, ends_us, left_ms, version, settled = unpack(ARGV, 1, 6)
@@ -137,7 +141,10 @@ if outcome ~= '' then redis.call('HSET', KEYS[1], 'outcome', outcome) end
 if large ~= '' then redis.call('SET', KEYS[3], large) end
 for i = 13, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
 local entry = (settled == '1' or runs ~= old[3]) and old[4] or ''
-if entry ~= '' then waits_no_more(entry) end
+if entry ~= '' then
+  waits_no_more(KEYS[11], entry)
+  redis.call('HDEL', KEYS[1], 'entry')
+end
 if settled == '1' and old[2] == '0' then
   count_lapse(KEYS[10], KEYS[12], id, clock())
   redis.call('SREM', KEYS[5], id)
@@ -163,6 +170,7 @@ return {'done', entry}
 # KEYS: unfinished, ends, changes, leases, lapses, work. ARGV: the prefix, then id and owner of each.
 REMOVE: Final = (
     _LEASES
+    + _QUEUE
     + f"""
 local prefix = ARGV[1]
 for i = 2, #ARGV, 2 do
@@ -170,10 +178,7 @@ for i = 2, #ARGV, 2 do
   if principal == '' then principal = redis.call('HGET', prefix .. 'task:' .. id, 'principal') end
   if principal then
     local entry = redis.call('HGET', prefix .. 'task:' .. id, 'entry')
-    if entry then
-      redis.call('XACK', KEYS[6], '{GROUP}', entry)
-      redis.call('XDEL', KEYS[6], entry)
-    end
+    if entry then waits_no_more(KEYS[6], entry) end
     redis.call('DEL', prefix .. 'task:' .. id, prefix .. 'notes:' .. id, prefix .. 'result:' .. id)
     redis.call('ZREM', prefix .. 'of:' .. principal, id)
     redis.call('SREM', prefix .. 'running:' .. principal, id)
@@ -277,14 +282,18 @@ return {
 )
 
 # KEYS: work. ARGV: the entries
-TOOK: Final = f"""
-redis.call('XACK', KEYS[1], '{GROUP}', unpack(ARGV))
-redis.call('XDEL', KEYS[1], unpack(ARGV))
+TOOK: Final = (
+    _QUEUE
+    + """
+for _, entry in ipairs(ARGV) do waits_no_more(KEYS[1], entry) end
 """
+)
 
 # KEYS: work. ARGV: the prefix, and who has left. What it was given and has not begun waits at the end once more, if it
 # still does. Those who have died, and had nothing, are forgotten a day later.
-GIVE_BACK: Final = f"""
+GIVE_BACK: Final = (
+    _QUEUE
+    + f"""
 local day_ms = 86400000
 local given = redis.pcall('XPENDING', KEYS[1], '{GROUP}', '-', '+', 1000, ARGV[2])
 if given.err then return end
@@ -294,8 +303,7 @@ for _, one in ipairs(given) do
   if task and redis.call('HGET', task, 'entry') == one[1] then
     redis.call('HSET', task, 'entry', redis.call('XADD', KEYS[1], '*', unpack(entry[2])))
   end
-  redis.call('XACK', KEYS[1], '{GROUP}', one[1])
-  redis.call('XDEL', KEYS[1], one[1])
+  waits_no_more(KEYS[1], one[1])
 end
 if #given < 1000 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], '{GROUP}', ARGV[2]) end
 for _, one in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], '{GROUP}')) do
@@ -306,6 +314,7 @@ for _, one in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], '{GROUP}')) do
   end
 end
 """
+)
 
 # KEYS: the claim. ARGV: who, for how many milliseconds at least; none if it is given up
 CLAIM: Final = """
