@@ -33,8 +33,8 @@ from mcp_tasks.tasks.engine import open_engine
 from mcp_tasks.tasks.valkey import ValkeyTaskStore, open_valkey
 
 from ._faults import Fate, Network, Way, open_network
+from ._fleet import NAMED, NEW, OLD, Fleet, check_leaks_of, client
 from .conftest import Redis
-from .test_fleet import NAMED, NEW, OLD, Fleet, check_leaks_of, client
 from .test_valkey_store import record
 
 HASTY = 0.3
