@@ -29,6 +29,8 @@ _SCHEMES: Final = {"redis": False, "valkey": False, "rediss": True, "valkeys": T
 ANSWER_SECONDS: Final = 5.0
 """How long the server may take to answer; after that nobody knows whether it has done what it was asked."""
 _CONNECT_SECONDS: Final = 5.0
+_AT_ONCE: Final = 100_000
+"""How many commands may wait for their answers: about what a server that is well does while it may take to answer."""
 
 
 class Engine:
@@ -89,6 +91,7 @@ async def open_engine(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> As
         database_id=database or None,
         request_timeout=round(answer_seconds * 1000),
         client_name="mcp-tasks",
+        inflight_requests_limit=_AT_ONCE,
         lazy_connect=True,  # else whoever connects holds up its thread, and cannot be called off
         advanced_config=glide.AdvancedGlideClientConfiguration(connection_timeout=round(_CONNECT_SECONDS * 1000)),
     )

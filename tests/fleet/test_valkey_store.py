@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import evolve
+from trio.testing import wait_all_tasks_blocked
 
 from mcp_tasks import Principal, Returned, StoreFailed, StoreUnusable, TaskId, TaskRecord, TaskState
 from mcp_tasks.testing import check_task_store
@@ -293,6 +294,21 @@ async def test_the_key_has_to_be_the_right_one(redis: Redis, fresh_prefix: Calla
         with pytest.raises(StoreUnusable, match=why):
             async with open_valkey(redis.url, prefix=prefix, key=key):
                 pass
+
+
+async def test_thousands_ask_while_the_server_is_busy(redis: Redis, fresh_prefix: Callable[[], str]) -> None:
+    """A process may have any number of tasks, and all of them something to say at once."""
+    made = [record(str(number)) for number in range(3_000)]
+    async with open_valkey(redis.url, prefix=fresh_prefix()) as store:
+        async with trio.open_nursery() as nursery:
+            redis.signal(signal.SIGSTOP)
+            try:
+                for one in made:
+                    nursery.start_soon(store.create, one)
+                await wait_all_tasks_blocked()
+            finally:
+                redis.signal(signal.SIGCONT)
+        assert [await store.get(one.id) for one in made] == made
 
 
 async def test_a_server_that_is_away_is_said_and_comes_back(
