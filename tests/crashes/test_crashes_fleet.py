@@ -16,7 +16,7 @@ pytest.importorskip("glide", reason="the extra valkey is not installed")
 
 __all__ = ["no_child_is_left", "redis", "redis_server"]
 
-KILLS = kills_wanted(150)
+KILLS = kills_wanted(300)
 LEASE = 0.5
 
 
