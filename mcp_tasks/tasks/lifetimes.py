@@ -16,6 +16,7 @@ import trio
 from .._unset import TaskId
 from ..errors import TaskAlreadySettled
 from .model import Stopped, TaskRecord
+from .store import log_failure
 
 if TYPE_CHECKING:
     from .registry import TaskRegistry
@@ -49,8 +50,8 @@ class Lifetimes:
             try:
                 await self.expire()
                 await self.look_ahead()
-            except Exception:
-                logger.exception("lifetimes cannot be looked after; trying again in a moment")
+            except Exception as failure:
+                log_failure(failure, "lifetimes cannot be looked after; trying again in a moment")
                 await trio.sleep(_RETRY_SECONDS)
                 continue
             end = self.next_end
@@ -87,8 +88,8 @@ class Lifetimes:
         """
         try:
             return await self.expire()
-        except Exception:
-            logger.exception("lifetimes cannot be ended now")
+        except Exception as failure:
+            log_failure(failure, "lifetimes cannot be ended now")
             return self._registry.clock.now()
 
     async def expire(self) -> float:

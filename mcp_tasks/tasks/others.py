@@ -22,7 +22,7 @@ from .live import Elsewhere, Live
 from .model import TaskRecord
 from .recovery import Revive, take_up
 from .state import TaskState
-from .store import News, SharedTaskStore
+from .store import News, SharedTaskStore, log_failure
 
 if TYPE_CHECKING:
     from .registry import TaskRegistry
@@ -133,8 +133,8 @@ class Others:
                     try:
                         await self._look_again(*ids)
                         at_once = min(at_once * 2, _LOOKED_AT_ONCE)
-                    except Exception:
-                        logger.exception("%d tasks cannot be looked at; trying again in a moment", len(ids))
+                    except Exception as failure:
+                        log_failure(failure, "%d tasks cannot be looked at; trying again in a moment", len(ids))
                         due.update(dict.fromkeys(ids))
                         at_once = max(at_once // 2, 1)  # it may have been too much at once
                         await trio.sleep(_RETRY_SECONDS)
@@ -192,8 +192,8 @@ class Others:
                 await self._beat(list(registry.lives.values()))
                 for name in list(self._claims):
                     await self._say_claim(name)
-            except Exception:
-                logger.exception("nobody could be told what is being done here")
+            except Exception as failure:
+                log_failure(failure, "nobody could be told what is being done here")
 
     async def _beat(self, lives: Sequence[Live]) -> None:
         # Whoever is heard and hears nothing must not keep what it cannot end: after a silence it asks before it speaks.
@@ -230,8 +230,8 @@ class Others:
         if store is not None:
             try:
                 await store.release({record.id: record.runs})
-            except Exception:
-                logger.exception("task %s could not be left; it is taken over when its lease is over", record.id)
+            except Exception as failure:
+                log_failure(failure, "task %s could not be left; it is taken over when its lease is over", record.id)
 
     async def rescue(self, revive: Revive, home: Workers, *, works: bool) -> None:
         """Look after tasks whose process has gone: begin them again here, or settle them; runs until it is cancelled.
@@ -250,7 +250,7 @@ class Others:
                     asked = trio.current_time()
                     abandoned = await self._store.abandoned(left, many)
                     if trio.current_time() > asked + lease / _PROMPT:
-                        raise StoreFailed
+                        raise StoreFailed("it took too long to answer")
                     if asked < well_since + lease:
                         break
                     ours = self._saved_here(abandoned.values(), works and not registry.draining)
@@ -258,13 +258,13 @@ class Others:
                     for id, failure in failures.items():
                         if isinstance(failure, StoreFailed):
                             raise failure
-                        logger.error("task %s could not be looked after", id, exc_info=failure)
+                        log_failure(failure, "task %s could not be looked after", id)
                     seen = len(abandoned)
                     left += seen - len(ours) + len(failures)
                 else:
                     many = min(many * 2, _AT_ONCE)  # only once all were looked after: else it is soon too many again
-            except Exception:
-                logger.exception("tasks that were abandoned could not be looked after")
+            except Exception as failure:
+                log_failure(failure, "tasks that were abandoned could not be looked after")
                 many = max(many // 4, 1)  # it may have been so many that took so long, and not the engine
                 # Nobody could say that work goes on: whoever lives is first to have time to say so again.
                 well_since = trio.current_time()
@@ -291,10 +291,10 @@ class Others:
                     waiting = [record for record in given.values() if record is not None]
                     failures = await take_up(registry, waiting, revive, home)
                     for id, failure in failures.items():
-                        logger.error("task %s is begun when its lease is over, not now", id, exc_info=failure)
+                        log_failure(failure, "task %s is begun when its lease is over, not now", id)
                     await self._store.took(worker, given.keys() - failures.keys())
-                except Exception:
-                    logger.exception("no work can be had now; trying again in a moment")
+                except Exception as failure:
+                    log_failure(failure, "no work can be had now; trying again in a moment")
                     await trio.sleep(_RETRY_SECONDS)
         finally:
             with trio.CancelScope(shield=True):

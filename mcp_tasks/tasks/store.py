@@ -8,6 +8,7 @@ stores pass the one test body in `mcp_tasks.testing.check_task_store`.
 from __future__ import annotations
 
 import heapq
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,10 +19,21 @@ from sortedcontainers import SortedDict
 
 from .._shape import Shape
 from .._unset import JSONObject, Principal, TaskId
-from ..errors import LimitReached, LocalProtocolError
+from ..errors import LimitReached, LocalProtocolError, StoreFailed
 from .model import TaskRecord
 
-__all__ = ["FleetStats", "MemoryTaskStore", "News", "Room", "SharedTaskStore", "TaskStore"]
+__all__ = ["FleetStats", "MemoryTaskStore", "News", "Room", "SharedTaskStore", "TaskStore", "log_failure"]
+
+logger = logging.getLogger("mcp_tasks.tasks")
+
+
+def log_failure(failure: Exception, message: str, *args: object) -> None:
+    """Log what could not be done, and why: a store that is away by a line, anything else with where it was raised."""
+    if isinstance(failure, StoreFailed):
+        why = failure.__cause__ or failure
+        logger.warning(f"{message}: %s", *args, " ".join(str(why).split()) or type(why).__name__)
+    else:
+        logger.error(message, *args, exc_info=failure)
 
 
 @frozen(kw_only=True, eq=False, repr=False)
