@@ -64,6 +64,10 @@ def mint_task_id() -> TaskId:
     return TaskId(os.urandom(16).hex())
 
 
+def _newest(record: TaskRecord, told: Mapping[TaskId, TaskRecord]) -> TaskRecord:
+    return max(record, told.get(record.id, record), key=lambda one: one.version)
+
+
 class TaskRegistry(Questions):
     """The tasks of one peer.
 
@@ -92,7 +96,7 @@ class TaskRegistry(Questions):
         """Tasks that were lost to others while their work was under way, and whose handlers have not come to an end."""
         self.watched: dict[TaskId, list[Callable[[TaskRecord], None]]] = {}
         """Who is told of the changes of a task."""
-        self._told_meanwhile: list[dict[TaskId, TaskRecord]] = []  # by pages that are being read
+        self._told_meanwhile: list[dict[TaskId, TaskRecord]] = []  # by those who read
         self.others = Others(self)
         """What other processes do, where the store is shared."""
         self.lifetimes = Lifetimes(self)
@@ -233,13 +237,21 @@ class TaskRegistry(Questions):
         return record
 
     async def _read(self, id: TaskId) -> TaskRecord | None:
-        # What observers were told while it was read must not be followed by what it was before.
         if id not in self.watched:
             return await self.store.get(id)
-        told: list[TaskRecord] = []
-        with self.watching([id], told.append):
+        with self._hearing() as told:
             record = await self.store.get(id)
-        return told[-1] if told and record is not None and told[-1].version > record.version else record
+        return record and _newest(record, told)
+
+    @contextmanager
+    def _hearing(self) -> Iterator[dict[TaskId, TaskRecord]]:
+        # What observers are told while something is read must not be followed by what it was before.
+        told: dict[TaskId, TaskRecord] = {}
+        self._told_meanwhile.append(told)
+        try:
+            yield told
+        finally:
+            self._told_meanwhile = [other for other in self._told_meanwhile if other is not told]
 
     def _noticed(self, record: TaskRecord) -> None:
         # Whoever has seen that a task is over hears no more of it: its watchers are told now, not when the news come.
@@ -311,13 +323,9 @@ class TaskRegistry(Questions):
                 raise InvalidCursor
             after = int(position)
         size = self.limits.page_size
-        told: dict[TaskId, TaskRecord] = {}  # while the page is read: it must not be older than that
-        self._told_meanwhile.append(told)
-        try:
+        with self._hearing() as told:
             found = await self.store.page(principal, after, size + 1)
-        finally:
-            self._told_meanwhile = [other for other in self._told_meanwhile if other is not told]
-        newest = [max(record, told.get(record.id, record), key=lambda one: one.version) for _, record in found[:size]]
+        newest = [_newest(record, told) for _, record in found[:size]]
         records = [record for record in newest if not is_over(record, now)]
         for record in records:
             self._noticed(record)
