@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias
 
 import pytest
 import trio
@@ -65,6 +65,11 @@ class Fleet:
         self.leaving[name].set()
         await self.gone[name].wait()
 
+    async def end(self) -> None:
+        """All leave."""
+        for name in self.leaving:
+            await self.leave(name)
+
     async def _run(self, name: str, works: bool, *, task_status: trio.TaskStatus[Peer]) -> None:
         async with open_valkey(self.redis.url, prefix=self.prefix, lease_seconds=self.lease_seconds) as store:
             self._can_die(name, store)
@@ -121,24 +126,37 @@ class Fleet:
         return [name for name, done in self.log if done == what]
 
 
-def with_fleet(test: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a test a fleet, within its own trio task; afterwards nothing of it may be left."""
+FleetTest: TypeAlias = Callable[..., Awaitable[None]]
 
-    @functools.wraps(test)
-    async def run(redis: Redis, fresh_prefix: Callable[[], str], **options: Any) -> None:
-        with trio.fail_after(60):
-            async with trio.open_nursery() as nursery:
-                fleet = Fleet(redis, fresh_prefix(), nursery)
-                await test(fleet, **options)
-                for name in fleet.leaving:
-                    await fleet.leave(name)
-        check_leaks_of(fleet)
 
-    ours = inspect.signature(run, follow_wrapped=False).parameters.values()
-    theirs = [one for one in inspect.signature(test).parameters.values() if one.name != "fleet"]
-    given = [one.replace(kind=one.KEYWORD_ONLY) for one in [*list(ours)[:2], *theirs]]
-    run.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
-    return run
+def gives(
+    open_fleet: Callable[[Redis, str], AbstractAsyncContextManager[Fleet]],
+) -> Callable[[FleetTest], FleetTest]:
+    """Give a test such a fleet, within its own trio task; afterwards nothing of it may be left."""
+
+    def giving(test: FleetTest) -> FleetTest:
+        @functools.wraps(test)
+        async def run(redis: Redis, fresh_prefix: Callable[[], str], **options: Any) -> None:
+            with trio.fail_after(60):
+                async with open_fleet(redis, fresh_prefix()) as fleet:
+                    await test(fleet, **options)
+                    await fleet.end()
+            check_leaks_of(fleet)
+
+        ours = inspect.signature(run, follow_wrapped=False).parameters.values()
+        theirs = [one for one in inspect.signature(test).parameters.values() if one.name != "fleet"]
+        given = [one.replace(kind=one.KEYWORD_ONLY) for one in [*list(ours)[:2], *theirs]]
+        run.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
+        return run
+
+    return giving
+
+
+@gives
+@asynccontextmanager
+async def with_fleet(redis: Redis, prefix: str) -> AsyncIterator[Fleet]:
+    async with trio.open_nursery() as nursery:
+        yield Fleet(redis, prefix, nursery)
 
 
 def check_leaks_of(fleet: Fleet) -> None:

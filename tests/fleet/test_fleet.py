@@ -29,7 +29,6 @@ from mcp_tasks import (
 pytest.importorskip("glide", reason="the extra valkey is not installed")
 
 from mcp_tasks.tasks.engine import open_engine
-from mcp_tasks.tasks.store import log_failure
 from mcp_tasks.tasks.valkey import ValkeyTaskStore
 
 from ._fleet import ADA, LEASE, NAMED, NEW, OLD, Fleet, answer, begin, client, requirement, until, with_fleet
@@ -827,15 +826,3 @@ async def test_an_engine_that_is_away_is_a_line_in_the_log(fleet: Fleet, caplog:
     fleet.redis.start()
     assert not any(one.exc_info for one in caplog.records)
     assert not any("the store has failed" in line for line in caplog.messages), "which says nothing of why"
-
-
-def test_what_is_no_engine_that_is_away_is_logged_with_where_it_was(caplog: pytest.LogCaptureFixture) -> None:
-    try:
-        raise KeyError("ours")
-    except KeyError as failure:
-        log_failure(failure, "%d tasks", 3)
-    log_failure(StoreFailed(), "%d tasks", 3)
-    assert [(one.getMessage(), bool(one.exc_info)) for one in caplog.records] == [
-        ("3 tasks", True),
-        ("3 tasks: Tasks cannot be kept or found now: the store has failed", False),
-    ]

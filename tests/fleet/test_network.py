@@ -7,8 +7,6 @@ does while the consequence is waited for.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import random
 import signal
@@ -16,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import pytest
 import trio
@@ -33,7 +31,7 @@ from mcp_tasks.tasks.engine import open_engine
 from mcp_tasks.tasks.valkey import ValkeyTaskStore, open_valkey
 
 from ._faults import Fate, Network, Way, open_network
-from ._fleet import NAMED, NEW, OLD, Fleet, check_leaks_of, client
+from ._fleet import NAMED, NEW, OLD, Fleet, client, gives
 from .conftest import Redis
 from .test_valkey_store import record
 
@@ -74,6 +72,11 @@ class Torn(Fleet):
     ways: dict[str, Way] = field(factory=dict)
     gates: dict[str, trio.Event] = field(factory=dict)
     """What a step of a handler waits for, there."""
+
+    async def end(self) -> None:
+        for way in self.ways.values():
+            way.heal()
+        await super().end()
 
     async def _run(self, name: str, works: bool, *, task_status: trio.TaskStatus[Peer]) -> None:
         way = self.ways[name] = self.network.way()
@@ -133,26 +136,12 @@ class Torn(Fleet):
         return peer
 
 
-def with_faults(test: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a test such a fleet, within its own trio task; afterwards nothing of it may be left."""
-
-    @functools.wraps(test)
-    async def run(redis: Redis, fresh_prefix: Callable[[], str], **options: Any) -> None:
-        with trio.fail_after(60), open_network(redis.port) as network:
-            async with trio.open_nursery() as nursery:
-                fleet = Torn(redis, fresh_prefix(), nursery, network=network)
-                await test(fleet, **options)
-                for way in fleet.ways.values():
-                    way.heal()
-                for name in fleet.leaving:
-                    await fleet.leave(name)
-        check_leaks_of(fleet)
-
-    ours = inspect.signature(run, follow_wrapped=False).parameters.values()
-    theirs = [one for one in inspect.signature(test).parameters.values() if one.name != "fleet"]
-    given = [one.replace(kind=one.KEYWORD_ONLY) for one in [*list(ours)[:2], *theirs]]
-    run.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
-    return run
+@gives
+@asynccontextmanager
+async def with_faults(redis: Redis, prefix: str) -> AsyncIterator[Torn]:
+    with open_network(redis.port) as network:
+        async with trio.open_nursery() as nursery:
+            yield Torn(redis, prefix, nursery, network=network)
 
 
 def call(remote: Remote, *steps: str, name: str = "order") -> JSONObject:

@@ -11,6 +11,7 @@ from mcp_tasks import (
     Context,
     JSONObject,
     Peer,
+    RequestId,
     StoreFailed,
     TaskId,
 )
@@ -37,6 +38,15 @@ async def take_along(remote: Remote) -> JSONObject:
     }
 
 
+async def under_way_at_two(fleet: Fleet, first: Remote, second: Remote) -> tuple[JSONObject, RequestId]:
+    """What was taken along from the first is being worked on at the second: its parameters, and the request there."""
+    params = await take_along(first)
+    id = await second.ask("tools/call", params)
+    while fleet.log[-1] != ("two", "begun"):
+        await trio.lowlevel.checkpoint()
+    return params, id
+
+
 async def brought(remote: Remote, params: JSONObject) -> JSONObject:
     return await remote.response(await remote.ask("tools/call", params))
 
@@ -58,10 +68,7 @@ async def test_what_a_client_brings_back_is_good_for_one_answer_wherever(fleet: 
     """Not before the request is over, either; unless it is called off."""
     one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
     async with client(one) as first, client(two) as second:
-        params = await take_along(first)
-        under_way = await second.ask("tools/call", params)
-        while fleet.log[-1] != ("two", "begun"):
-            await trio.lowlevel.checkpoint()
+        params, under_way = await under_way_at_two(fleet, first, second)
         assert is_refused(await brought(first, params))
         await second.notify("notifications/cancelled", {"requestId": under_way})
         while fleet.log[-1] != ("two", "left"):
@@ -108,10 +115,7 @@ async def test_that_a_state_was_used_is_said_later_if_the_engine_is_away(fleet: 
     fleet.lease_seconds = LEASE
     one, two = await fleet.join("one", works=False), await fleet.join("two", works=False)
     async with client(one) as first, client(two) as second:
-        params = await take_along(first)
-        under_way = await second.ask("tools/call", params)
-        while fleet.log[-1] != ("two", "begun"):
-            await trio.lowlevel.checkpoint()
+        params, under_way = await under_way_at_two(fleet, first, second)
         fleet.dead.add("two")
         fleet.go.set()
         await second.answer(under_way)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mcp_tasks import LocalProtocolError, MemoryTaskStore, Principal, TaskId, TaskRecord
+from mcp_tasks import LocalProtocolError, MemoryTaskStore, Principal, StoreFailed, TaskId, TaskRecord
+from mcp_tasks.tasks.store import log_failure
 from mcp_tasks.testing import check_task_store
 
 ADA = Principal("ada")
@@ -91,3 +92,15 @@ async def test_positions_do_not_start_again_when_a_principal_comes_back():
     await store.create(record("b", created_at=100.001))
     [(second, _)] = await store.page(ADA, 0, 1)
     assert second > first
+
+
+def test_what_is_no_engine_that_is_away_is_logged_with_where_it_was(caplog):
+    try:
+        raise KeyError("ours")
+    except KeyError as failure:
+        log_failure(failure, "%d tasks", 3)
+    log_failure(StoreFailed(), "%d tasks", 3)
+    assert [(one.getMessage(), bool(one.exc_info)) for one in caplog.records] == [
+        ("3 tasks", True),
+        ("3 tasks: Tasks cannot be kept or found now: the store has failed", False),
+    ]
